@@ -1,0 +1,76 @@
+// The typed form of the configuration: what YAML, flags and environment become before anything starts.
+// Every field is a row of the table in settings_table.cc (name, type, default, range, help), from which
+// flags, YAML keys, environment variables and docs/settings.md are made.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace rerankd {
+
+struct InstanceSettings {
+  std::string model = "default";  // Hugging Face id, local directory, or a bundled model's name
+  std::string backend = "native";
+  std::string device = "cpu";
+  std::string precision = "auto";  // auto, fp32, bf16, fp16, int8
+  int max_length = 512;            // tokens of a pair
+  int threads = 0;                 // workers of this instance; 0 = the instance's share of the physical cores
+};
+
+struct BatchingSettings {
+  bool enabled = false;
+  int max_batch_size = 8;  // requests
+  double timeout_ms = 100;
+  bool length_aware = false;
+};
+
+struct TokenizerPoolSettings {
+  int num_workers = 1;
+  std::string model_name;  // empty: that of the first instance
+  bool tokenizers_parallelism = false;
+};
+
+struct SchedulerSettings {
+  double max_queue_ms = 2000;    // refuse a request whose estimated wait is longer
+  int64_t max_queue_tokens = 0;  // 0 = no limit of its own
+  int max_queue_requests = 4096;
+  double default_deadline_ms = 0;  // 0 = none
+  int batch_tokens = 0;            // micro-batch size; 0 = the backend's preference
+};
+
+struct ServerSettings {
+  std::string host = "0.0.0.0";
+  int grpc_port = 50051;  // 0 = any free port, negative = no gRPC server
+  int http_port = 8080;
+  int prometheus_port = -1;
+  int grpc_workers = 10;
+  int64_t max_body_bytes = 32 << 20;
+  int max_documents = 10000;  // pairs in one request
+};
+
+struct ExperimentSettings {
+  std::vector<int> batch_sizes = {32};
+  std::vector<int> concurrency_levels = {1};
+  int benchmark_requests = 100;  // per cell
+  std::optional<double> benchmark_duration_s;
+  int warmup_iterations = 5;  // unmeasured requests before each cell
+  int prefill_requests = 0;
+  int dataset_size = 50000;         // pairs to load at most
+  std::string dataset = "bundled";  // file, folder or "bundled"
+};
+
+struct Settings {
+  std::string name, description;
+  std::vector<InstanceSettings> instances = {InstanceSettings{}};
+  std::string routing_strategy = "round_robin";
+  std::string pipeline_mode = "full";
+  BatchingSettings batching;
+  TokenizerPoolSettings tokenizer_pool;
+  SchedulerSettings scheduler;
+  ServerSettings server;
+  ExperimentSettings experiment;
+};
+
+}  // namespace rerankd

@@ -1,0 +1,76 @@
+// The composition root: settings -> models, tokenizers, backends and the scheduler that feeds them.
+// Everything above (serving, apps, bindings) scores through this class alone. Thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "config/settings.h"
+#include "core/backend.h"
+#include "core/request.h"
+#include "core/scoring.h"
+#include "core/tokenizer.h"
+
+namespace rerankd {
+
+struct ModelInfo {
+  std::string name;       // as asked for: "default", "cross-encoder/…", a path
+  std::string directory;  // where its files are
+  int num_labels = 1;
+  Activation activation = Activation::kSigmoid;  // the model's own, from its config.json
+  int max_length = 512;                          // effective limit of a pair in tokens
+  std::vector<std::string> labels;
+};
+
+struct InstanceInfo {
+  int id = 0;
+  std::string name;  // "<backend>-<id>"
+  BackendCaps caps;
+  int workers = 1;  // threads that score for this instance
+};
+
+// Cumulative since the start. One entry a worker thread.
+struct WorkerStats {
+  int instance = 0;
+  int64_t requests = 0;  // requests that this worker took part in first
+  int64_t pairs = 0;
+  int64_t tokens = 0;         // real
+  int64_t padded_tokens = 0;  // computed
+  double busy_ms = 0;
+};
+
+struct EngineStats {
+  std::vector<WorkerStats> workers;
+  int64_t queued_requests = 0, queued_tokens = 0;  // admitted, not finished
+  int64_t tokenizer_queue = 0, model_queue = 0;    // requests waiting for a tokenizer thread / a worker
+  int64_t rejected = 0, cancelled = 0, expired = 0;
+  BackendUsage usage;  // summed over instances
+};
+
+class Engine {
+ public:
+  // Loads, warms up and starts. Errors name the model file, tensor, backend or device at fault.
+  static Result<std::unique_ptr<Engine>> Create(const Settings& settings);
+  virtual ~Engine() = default;  // drains
+
+  // Never blocks. A failure here means not admitted (`done` is not called); see core/request.h for
+  // Completion. kInvalidArgument: no documents, bad query index. kResourceExhausted: full, message says when
+  // to come back.
+  virtual Status Submit(ScoreRequest request, Completion done) = 0;
+
+  // Submit and wait.
+  Result<ScoreResult> Score(ScoreRequest request);
+
+  // Refuses new requests (kUnavailable), finishes the admitted ones, returns.
+  virtual void Drain() = 0;
+
+  virtual const ModelInfo& model() const = 0;
+  virtual const Tokenizer& tokenizer() const = 0;
+  virtual const std::vector<InstanceInfo>& instances() const = 0;
+  virtual EngineStats stats() const = 0;
+};
+
+}  // namespace rerankd
