@@ -37,6 +37,12 @@ TEST(Status, TravelsThroughTheMacros) {
   EXPECT_EQ(Quarter(6).status().WithContext("n=6").ToString(), "INVALID_ARGUMENT: n=6: odd");
 }
 
+TEST(Status, RetryAdviceSurvivesContext) {
+  const Status full = ResourceExhausted("full").WithRetryAfter(1500);
+  EXPECT_EQ(full.WithContext("queue").retry_after_ms(), 1500);
+  EXPECT_EQ(Internal("x").retry_after_ms(), 0);
+}
+
 TEST(BoundedQueue, RefusesWhenFullAndDrainsAfterClose) {
   BoundedQueue<int> queue(2);
   EXPECT_TRUE(queue.TryPush(1));

@@ -33,7 +33,12 @@ std::string Status::ToString() const {
 
 Status Status::WithContext(std::string_view context) const {
   if (ok()) return *this;
-  return {code_, std::string(context) + ": " + message_};
+  return Status(code_, std::string(context) + ": " + message_).WithRetryAfter(retry_after_ms_);
+}
+
+Status Status::WithRetryAfter(double ms) && {
+  retry_after_ms_ = ms;
+  return std::move(*this);
 }
 
 }  // namespace rerankd

@@ -39,8 +39,13 @@ class [[nodiscard]] Status {
   // The same failure with `context` in front: "context: message".
   Status WithContext(std::string_view context) const;
 
+  // kResourceExhausted and kUnavailable: milliseconds after which a retry makes sense; 0 = not known.
+  Status WithRetryAfter(double ms) &&;
+  double retry_after_ms() const { return retry_after_ms_; }
+
  private:
   Code code_ = Code::kOk;
+  double retry_after_ms_ = 0;
   std::string message_;
 };
 
