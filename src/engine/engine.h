@@ -73,4 +73,15 @@ class Engine {
   virtual EngineStats stats() const = 0;
 };
 
+// What this build can run, for `inspect` and for messages about a backend that is missing.
+struct BackendDescription {
+  std::string name;                  // the value of model.backend
+  std::vector<std::string> devices;  // the values of model.device that work here
+  std::string details;               // ISA, engine version
+};
+std::vector<BackendDescription> AvailableBackends();
+
+// The tokenizer of the first instance's model, without loading its weights.
+Result<std::shared_ptr<const Tokenizer>> LoadModelTokenizer(const Settings& settings);
+
 }  // namespace rerankd

@@ -1,0 +1,108 @@
+#include "common.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <limits>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "config/config.h"
+
+namespace rerankd {
+
+int Fail(const Status& status) {
+  fmt::print(stderr, "rerankd: {}\n", status.message());
+  return kExitFailed;
+}
+
+void ConfigFlags::AddKey(CLI::App& app, const std::string& flag, const std::string& key,
+                         const std::string& help) {
+  app.add_option_function<std::string>(
+      flag, [this, key](const std::string& value) { overrides.push_back(key + "=" + value); }, help);
+}
+
+void ConfigFlags::AddTo(CLI::App& app) {
+  app.add_option("--config", config_file, "YAML file with any key of docs/settings.md");
+  app.add_option("--set", overrides, "key=value, any configuration key; repeatable")->allow_extra_args(false);
+  app.add_flag("--allow-unknown-keys", allow_unknown_keys,
+               "unknown keys in the file are warnings, not errors");
+  AddKey(app, "--model", "model.name",
+         "'default', 'tiny', a folder in Hugging Face layout, or a Hugging Face id");
+  AddKey(app, "--backend", "model.backend", "native, or another backend of this build");
+  AddKey(app, "--precision", "model.precision", "auto, fp32, bf16 or int8");
+  AddKey(app, "--threads", "model.threads", "workers; 0 = one per physical core");
+  AddKey(app, "--max-length", "model.max_length", "tokens of a pair");
+}
+
+Result<Settings> ConfigFlags::Load() const {
+  SettingsSources sources;
+  sources.file = config_file;
+  sources.overrides = overrides;
+  sources.allow_unknown_keys = allow_unknown_keys;
+  RERANKD_ASSIGN_OR_RETURN(LoadedSettings loaded, LoadSettings(sources));
+  for (const std::string& warning : loaded.warnings) Log(LogLevel::kWarning, warning);
+  return std::move(loaded.settings);
+}
+
+Result<std::unique_ptr<Engine>> StartEmbedded(Settings settings) {
+  settings.scheduler.max_queue_ms = std::numeric_limits<double>::infinity();
+  settings.scheduler.max_queue_tokens = 0;
+  settings.scheduler.default_deadline_ms = 0;
+  return Engine::Create(settings);
+}
+
+Result<Activation> ChooseActivation(const std::string& name, const ModelInfo& model) {
+  if (name == "model") return model.activation;
+  auto parsed = ParseActivation(name);
+  if (!parsed.ok())
+    return InvalidArgument("--activation '" + name + "' is not one of raw, model, sigmoid, softmax");
+  return parsed;
+}
+
+Status OrderedScorer::Push(ScoreRequest request) {
+  if (pending_.size() >= kInFlight) RERANKD_RETURN_IF_ERROR(TakeOldest());
+  auto promise = std::make_shared<std::promise<Result<ScoreResult>>>();
+  pending_.push_back(promise->get_future());
+  const Status status = engine_.Submit(
+      std::move(request), [promise](Result<ScoreResult> result) { promise->set_value(std::move(result)); });
+  if (!status.ok()) pending_.pop_back();
+  return status;
+}
+
+Status OrderedScorer::TakeOldest() {
+  Result<ScoreResult> result = pending_.front().get();
+  pending_.pop_front();
+  if (!result.ok()) return result.status();
+  return sink_(std::move(*result));
+}
+
+Status OrderedScorer::Finish() {
+  while (!pending_.empty()) RERANKD_RETURN_IF_ERROR(TakeOldest());
+  return {};
+}
+
+void Throughput::Count(const ScoreResult& result) {
+  pairs += static_cast<int64_t>(result.tokens.size());
+  tokens += result.counts.real;
+  truncated += result.counts.truncated_pairs;
+}
+
+void Throughput::Print(int max_length) const {
+  const double seconds = ToSeconds(SteadyClock::Get().Now() - start);
+  fmt::print(stderr, "{} pairs in {:.2f} s: {:.1f} pairs/s, {:.0f} tokens/s (tokenising included)\n", pairs,
+             seconds, static_cast<double>(pairs) / seconds, static_cast<double>(tokens) / seconds);
+  if (truncated > 0)
+    fmt::print(stderr, "warning: {} pairs were longer than {} tokens and were truncated (--max-length)\n",
+               truncated, max_length);
+  if (repaired > 0)
+    fmt::print(stderr,
+               "warning: {} texts held bytes that are not UTF-8; each such sequence was read as U+FFFD\n",
+               repaired);
+}
+
+void CheckUtf8(const std::string& text, int64_t* repaired) {
+  if (FirstInvalidUtf8(text)) ++*repaired;
+}
+
+}  // namespace rerankd

@@ -1,0 +1,79 @@
+// What several subcommands share: model flags, engine start-up, error output, ordered scoring of many
+// requests.
+#pragma once
+
+#include <CLI/App.hpp>
+#include <deque>
+#include <functional>
+#include <future>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "config/settings.h"
+#include "core/request.h"
+#include "core/scoring.h"
+#include "engine/engine.h"
+
+namespace rerankd {
+
+inline constexpr int kExitFailed = 1;
+inline constexpr int kExitUsage = 2;
+
+// Prints "rerankd: message" to stderr; returns kExitFailed.
+int Fail(const Status& status);
+
+// Flags that are configuration keys, collected as "key=value" overrides of the file and the environment.
+struct ConfigFlags {
+  std::string config_file;
+  std::vector<std::string> overrides;
+  bool allow_unknown_keys = false;
+
+  // --config, --set, --model, --backend, --precision, --threads, --max-length.
+  void AddTo(CLI::App& app);
+  // One flag that sets the key `key`.
+  void AddKey(CLI::App& app, const std::string& flag, const std::string& key, const std::string& help);
+  // Flags over environment over file over defaults. Warnings go to the log.
+  Result<Settings> Load() const;
+};
+
+// The engine for work inside this process: nothing is ever refused for a long queue.
+Result<std::unique_ptr<Engine>> StartEmbedded(Settings settings);
+
+// --activation: "raw" (default), "model", "sigmoid", "softmax".
+Result<Activation> ChooseActivation(const std::string& name, const ModelInfo& model);
+
+// Scores requests with a bounded number in flight and hands the results back in submission order. One thread.
+class OrderedScorer {
+ public:
+  using Sink = std::function<Status(ScoreResult)>;
+
+  OrderedScorer(Engine& engine, Sink sink) : engine_(engine), sink_(std::move(sink)) {}
+  Status Push(ScoreRequest request);  // waits while kInFlight requests are unanswered
+  Status Finish();                    // waits for the rest
+
+ private:
+  static constexpr size_t kInFlight = 4;  // keeps every worker busy across request boundaries
+  Status TakeOldest();
+
+  Engine& engine_;
+  const Sink sink_;
+  std::deque<std::future<Result<ScoreResult>>> pending_;
+};
+
+// Pairs, tokens and seconds of a finished job, for its last line on stderr.
+struct Throughput {
+  int64_t pairs = 0, tokens = 0, truncated = 0, repaired = 0;
+  TimePoint start = SteadyClock::Get().Now();
+
+  void Count(const ScoreResult& result);
+  // "4300 pairs in 12.34 s: 348.5 pairs/s, 33211 tokens/s (tokenising included)", then a line for truncated
+  // pairs and one for texts whose ill-formed bytes were read as U+FFFD, if any.
+  void Print(int max_length) const;
+};
+
+// Counts `text` in *repaired if it is not well-formed UTF-8.
+void CheckUtf8(const std::string& text, int64_t* repaired);
+
+}  // namespace rerankd

@@ -1,0 +1,80 @@
+// rerankd serve: the server, until SIGTERM or SIGINT; then it drains.
+#include <fmt/format.h>
+#include <pthread.h>
+
+#include <csignal>
+#include <cstdio>
+
+#include "base/log.h"
+#include "command.h"
+#include "common.h"
+#include "serving/server.h"
+
+namespace rerankd {
+namespace {
+
+// Blocks the signals in this thread before any other starts, so that all inherit the mask and only Wait()
+// sees them.
+class SignalWaiter {
+ public:
+  SignalWaiter() {
+    sigemptyset(&signals_);
+    sigaddset(&signals_, SIGTERM);
+    sigaddset(&signals_, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+  }
+  int Wait() const {
+    int signal = 0;
+    sigwait(&signals_, &signal);
+    return signal;
+  }
+  // A second signal while draining ends the process at once.
+  void Restore() const { pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr); }
+
+ private:
+  sigset_t signals_;
+};
+
+// The line that people and `rerankd experiment` wait for.
+void PrintReady(const Server& server, const Engine& engine) {
+  const InstanceInfo& instance = engine.instances().front();
+  std::string line = "rerankd ready";
+  if (!server.grpc_address().empty()) line += " grpc=" + server.grpc_address();
+  if (!server.http_address().empty()) line += " http=" + server.http_address();
+  fmt::print(stderr, "{} model={} backend={}\n", line, engine.model().name, instance.caps.name);
+  std::fflush(stderr);
+}
+
+Status RunServe(const ConfigFlags& config) {
+  const SignalWaiter signals;
+  RERANKD_ASSIGN_OR_RETURN(const Settings settings, config.Load());
+  RERANKD_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::Create(settings));
+  RERANKD_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Start(settings, *engine));
+  PrintReady(*server, *engine);
+  const int signal = signals.Wait();
+  signals.Restore();
+  Log(LogLevel::kInfo, "draining", {{"signal", signal}});
+  server->Drain();
+  Log(LogLevel::kInfo, "stopped");
+  return {};
+}
+
+}  // namespace
+
+void AddServe(CLI::App& app, Action* action) {
+  auto config = std::make_shared<ConfigFlags>();
+  CLI::App* command = app.add_subcommand("serve", "serve scores over gRPC and HTTP");
+  command->footer("Example:\n  rerankd serve --model default --http-port 8080 --grpc-port 50051");
+  config->AddTo(*command);
+  config->AddKey(*command, "--host", "server.host", "address to listen on");
+  config->AddKey(*command, "--grpc-port", "server.grpc_port", "0 = any free port, -1 = none");
+  config->AddKey(*command, "--http-port", "server.http_port", "0 = any free port, -1 = none");
+  command->callback([config, action] {
+    *action = [config] {
+      const Status status = RunServe(*config);
+      return status.ok() ? 0 : Fail(status);
+    };
+  });
+}
+
+}  // namespace rerankd
