@@ -2,7 +2,6 @@
 // Everything above (serving, apps, bindings) scores through this class alone. Thread-safe.
 #pragma once
 
-#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,6 +11,7 @@
 #include "core/backend.h"
 #include "core/request.h"
 #include "core/scoring.h"
+#include "core/stats.h"
 #include "core/tokenizer.h"
 
 namespace rerankd {
@@ -30,24 +30,6 @@ struct InstanceInfo {
   std::string name;  // "<backend>-<id>"
   BackendCaps caps;
   int workers = 1;  // threads that score for this instance
-};
-
-// Cumulative since the start. One entry a worker thread.
-struct WorkerStats {
-  int instance = 0;
-  int64_t requests = 0;  // requests that this worker took part in first
-  int64_t pairs = 0;
-  int64_t tokens = 0;         // real
-  int64_t padded_tokens = 0;  // computed
-  double busy_ms = 0;
-};
-
-struct EngineStats {
-  std::vector<WorkerStats> workers;
-  int64_t queued_requests = 0, queued_tokens = 0;  // admitted, not finished
-  int64_t tokenizer_queue = 0, model_queue = 0;    // requests waiting for a tokenizer thread / a worker
-  int64_t rejected = 0, cancelled = 0, expired = 0;
-  BackendUsage usage;  // summed over instances
 };
 
 class Engine {
