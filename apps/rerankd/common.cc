@@ -2,12 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <limits>
 
 #include "base/log.h"
 #include "base/text.h"
-#include "config/config.h"
+#include "config/load.h"
+#include "config/setting_table.h"
 
 namespace rerankd {
 
@@ -16,31 +18,23 @@ int Fail(const Status& status) {
   return kExitFailed;
 }
 
-void ConfigFlags::AddKey(CLI::App& app, const std::string& flag, const std::string& key,
-                         const std::string& help) {
-  app.add_option_function<std::string>(
-      flag, [this, key](const std::string& value) { overrides.push_back(key + "=" + value); }, help);
-}
-
-void ConfigFlags::AddTo(CLI::App& app) {
+void ConfigFlags::AddTo(CLI::App& app, std::initializer_list<std::string_view> sections) {
   app.add_option("--config", config_file, "YAML file with any key of docs/settings.md");
-  app.add_option("--set", overrides, "key=value, any configuration key; repeatable")->allow_extra_args(false);
+  app.add_option("--set", overrides, "KEY=VALUE, any configuration key; repeatable")->allow_extra_args(false);
   app.add_flag("--allow-unknown-keys", allow_unknown_keys,
-               "unknown keys in the file are warnings, not errors");
-  AddKey(app, "--model", "model.name",
-         "'default', 'tiny', a folder in Hugging Face layout, or a Hugging Face id");
-  AddKey(app, "--backend", "model.backend", "native, or another backend of this build");
-  AddKey(app, "--precision", "model.precision", "auto, fp32, bf16 or int8");
-  AddKey(app, "--threads", "model.threads", "workers; 0 = one per physical core");
-  AddKey(app, "--max-length", "model.max_length", "tokens of a pair");
+               "unknown keys of the file are warnings, not errors");
+  for (const SettingRow& row : SettingTable()) {
+    const auto in_section = [&](std::string_view section) { return row.key.starts_with(section); };
+    if (row.flag.empty() || std::none_of(sections.begin(), sections.end(), in_section)) continue;
+    app.add_option_function<std::string>(
+        row.flag, [this, key = row.key](const std::string& value) { overrides.push_back(key + "=" + value); },
+        row.help + " [" + row.default_text() + "]");
+  }
 }
 
 Result<Settings> ConfigFlags::Load() const {
-  SettingsSources sources;
-  sources.file = config_file;
-  sources.overrides = overrides;
-  sources.allow_unknown_keys = allow_unknown_keys;
-  RERANKD_ASSIGN_OR_RETURN(LoadedSettings loaded, LoadSettings(sources));
+  const SettingsSource source{config_file, overrides, SettingsEnvironment(), allow_unknown_keys};
+  RERANKD_ASSIGN_OR_RETURN(LoadedSettings loaded, LoadSettings(source));
   for (const std::string& warning : loaded.warnings) Log(LogLevel::kWarning, warning);
   return std::move(loaded.settings);
 }

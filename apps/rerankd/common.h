@@ -6,8 +6,10 @@
 #include <deque>
 #include <functional>
 #include <future>
+#include <initializer_list>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
@@ -24,16 +26,14 @@ inline constexpr int kExitUsage = 2;
 // Prints "rerankd: message" to stderr; returns kExitFailed.
 int Fail(const Status& status);
 
-// Flags that are configuration keys, collected as "key=value" overrides of the file and the environment.
+// Configuration as flags: --config, --set, and one flag for each row of the settings table that has one.
 struct ConfigFlags {
   std::string config_file;
-  std::vector<std::string> overrides;
+  std::vector<std::string> overrides;  // "key=value"
   bool allow_unknown_keys = false;
 
-  // --config, --set, --model, --backend, --precision, --threads, --max-length.
-  void AddTo(CLI::App& app);
-  // One flag that sets the key `key`.
-  void AddKey(CLI::App& app, const std::string& flag, const std::string& key, const std::string& help);
+  // `sections` limits the flags to keys that start with one of them: {"model.", "server."}.
+  void AddTo(CLI::App& app, std::initializer_list<std::string_view> sections);
   // Flags over environment over file over defaults. Warnings go to the log.
   Result<Settings> Load() const;
 };

@@ -88,7 +88,7 @@ void AddInspect(CLI::App& app, Action* action) {
       app.add_subcommand("inspect", "the machine, the backends of this build, the model, what runs");
   command->footer("Example:\n  rerankd inspect --model tiny --json");
   command->add_flag("--json", flags->json, "JSON instead of lines");
-  flags->config.AddTo(*command);
+  flags->config.AddTo(*command, {"model."});
   command->callback([flags, action] {
     *action = [flags] {
       const Status status = RunInspect(*flags);

@@ -213,7 +213,7 @@ void AddRank(CLI::App& app, Action* action) {
       ->check(CLI::IsMember({"raw", "model", "sigmoid", "softmax"}));
   command->add_flag("--json", flags->json, "JSON instead of a table")->needs(query);
   command->add_flag("--quiet", flags->quiet, "no progress bar, no throughput line");
-  flags->config.AddTo(*command);
+  flags->config.AddTo(*command, {"model."});
   command->callback([flags, action, query, run] {
     if (query->count() + run->count() == 0) throw CLI::ValidationError("rank", "needs --query or --run");
     *action = [flags] {

@@ -101,7 +101,7 @@ void AddScore(CLI::App& app, Action* action) {
   command->add_option("--activation", flags->activation, "raw logit, or the model's own, sigmoid, softmax")
       ->check(CLI::IsMember({"raw", "model", "sigmoid", "softmax"}));
   command->add_flag("--quiet", flags->quiet, "no throughput line");
-  flags->config.AddTo(*command);
+  flags->config.AddTo(*command, {"model."});
   command->callback([flags, action] {
     *action = [flags] {
       const Status status = RunScore(*flags);

@@ -65,10 +65,7 @@ void AddServe(CLI::App& app, Action* action) {
   auto config = std::make_shared<ConfigFlags>();
   CLI::App* command = app.add_subcommand("serve", "serve scores over gRPC and HTTP");
   command->footer("Example:\n  rerankd serve --model default --http-port 8080 --grpc-port 50051");
-  config->AddTo(*command);
-  config->AddKey(*command, "--host", "server.host", "address to listen on");
-  config->AddKey(*command, "--grpc-port", "server.grpc_port", "0 = any free port, -1 = none");
-  config->AddKey(*command, "--http-port", "server.http_port", "0 = any free port, -1 = none");
+  config->AddTo(*command, {"model.", "server.", "scheduler."});
   command->callback([config, action] {
     *action = [config] {
       const Status status = RunServe(*config);

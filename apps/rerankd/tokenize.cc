@@ -55,7 +55,7 @@ void AddTokenize(CLI::App& app, Action* action) {
   command->add_option("--text", flags->text, "the text, or the query of a pair")->required();
   auto* pair = command->add_option("--pair", flags->pair, "the document of the pair");
   command->add_flag("--json", flags->json, "JSON instead of a table");
-  flags->config.AddTo(*command);
+  flags->config.AddTo(*command, {"model."});
   command->callback([flags, action, pair] {
     flags->has_pair = pair->count() > 0;
     *action = [flags] {

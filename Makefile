@@ -1,0 +1,63 @@
+# The two commands that matter: `make demo` and `make test`. Everything they need, they install (tools/setup.sh).
+BUILD ?= build/release
+JOBS ?= $(shell nproc)
+RERANKD = $(BUILD)/apps/rerankd/rerankd
+SOURCES = $(shell git ls-files '*.cc' '*.h')
+
+.PHONY: help demo build test test-heavy unit e2e fuzz format check-format tidy asan tsan setup clean
+
+help:
+	@echo "make demo        install what is missing, build, serve the bundled model, run a small experiment, show its report"
+	@echo "make test        all tests (install, release build, unit, parity, end to end, short fuzzing)"
+	@echo "make test-heavy  sanitizers, clang-tidy, longer fuzzing, real client libraries"
+	@echo "make build       only build; the binary is $(RERANKD)"
+
+setup:
+	@tools/setup.sh build
+
+$(BUILD)/build.ninja: CMakeLists.txt cmake/rerankd.cmake
+	@cmake --preset release -B $(BUILD) >/dev/null
+
+build: setup $(BUILD)/build.ninja
+	@cmake --build $(BUILD) -j $(JOBS) --target rerankd
+
+demo: build
+	@tools/demo.sh $(RERANKD)
+
+test:
+	@tools/setup.sh build test
+	@$(MAKE) --no-print-directory check-format unit fuzz e2e
+
+unit: $(BUILD)/build.ninja
+	cmake --build $(BUILD) -j $(JOBS)
+	ctest --test-dir $(BUILD) --output-on-failure -j 1
+
+e2e: $(BUILD)/build.ninja
+	RERANKD_BIN=$(abspath $(RERANKD)) build/venv/bin/python -m pytest tests/e2e -q
+
+# Every libFuzzer target, FUZZ_SECONDS each, from its committed corpus.
+FUZZ_SECONDS ?= 10
+fuzz:
+	@tools/fuzz.sh $(FUZZ_SECONDS)
+
+test-heavy:
+	@tools/setup.sh build test heavy
+	@$(MAKE) --no-print-directory asan tsan tidy
+	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=60
+
+asan tsan:
+	cmake --preset $@ -DRERANKD_ONEDNN=OFF >/dev/null
+	cmake --build build/$@ -j $(JOBS)
+	ctest --test-dir build/$@ --output-on-failure -j 1
+
+tidy: $(BUILD)/build.ninja
+	@tools/tidy.sh $(BUILD)
+
+check-format:
+	@clang-format-14 --dry-run -Werror $(SOURCES)
+
+format:
+	@clang-format-14 -i $(SOURCES)
+
+clean:
+	rm -rf build results

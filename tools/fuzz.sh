@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Builds every libFuzzer target with clang and runs each for the given seconds; a crash is saved under build/fuzz/.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+seconds=${1:-10}
+cmake -S . -B build/fuzz -G Ninja -DCMAKE_C_COMPILER=clang-14 -DCMAKE_CXX_COMPILER=clang++-14 -DCMAKE_BUILD_TYPE=Release \
+  -DRERANKD_FUZZ=ON -DRERANKD_TESTS=OFF -DRERANKD_SERVING=OFF -DRERANKD_ONEDNN=OFF \
+  -DRERANKD_SANITIZE=address,undefined >/dev/null
+cmake --build build/fuzz -j "$(nproc)" --target fuzzers
+for fuzzer in build/fuzz/fuzz/*_fuzz; do
+  name=$(basename "$fuzzer")
+  corpus=build/fuzz/corpus/$name
+  mkdir -p "$corpus"
+  seeds=fuzz/corpus/$name
+  [ -d "$seeds" ] || seeds=""
+  echo "fuzzing $name for ${seconds}s"
+  "$fuzzer" -max_total_time="$seconds" -max_len=65536 -timeout=10 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=0 \
+    -artifact_prefix=build/fuzz/ "$corpus" $seeds
+done

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Installs what is missing on a Debian 12 machine, asking for nothing: tools/setup.sh build [test] [heavy]
+# Groups: build = compiler and libraries; test = formatter, fuzzing compiler, a Python environment under build/venv;
+# heavy = clang-tidy and what the heavy tests drive. Why each is needed: docs/dependencies.md.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+build_packages=(cmake ninja-build g++ ccache mold pkg-config
+  libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
+  libboost1.81-dev libboost-json1.81-dev libboost-url1.81-dev
+  libdnnl-dev libyaml-cpp-dev libcli11-dev libspdlog-dev libfmt-dev nlohmann-json3-dev libutf8proc-dev zlib1g-dev
+  libcurl4-openssl-dev libssl-dev libgtest-dev libgmock-dev)
+test_packages=(clang-14 clang-format-14 libclang-rt-14-dev libbenchmark-dev python3 python3-venv git)
+heavy_packages=(clang-tidy-14)
+
+packages=()
+for group in "$@"; do
+  case "$group" in
+    build) packages+=("${build_packages[@]}") ;;
+    test) packages+=("${test_packages[@]}") ;;
+    heavy) packages+=("${heavy_packages[@]}") ;;
+    *) echo "tools/setup.sh: unknown group '$group' (build, test, heavy)" >&2; exit 2 ;;
+  esac
+done
+
+missing=()
+for package in "${packages[@]}"; do
+  dpkg-query -W -f='${db:Status-Abbrev}' "$package" 2>/dev/null | grep -q '^ii' || missing+=("$package")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+  if ! command -v apt-get >/dev/null; then
+    echo "rerankd needs a Debian 12 machine (apt-get); missing: ${missing[*]}" >&2
+    exit 1
+  fi
+  sudo=""
+  [ "$(id -u)" = 0 ] || sudo="sudo"
+  echo "installing: ${missing[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  $sudo apt-get update -qq
+  $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+if [[ " $* " == *" test "* ]]; then
+  requirements=tests/e2e/requirements.txt
+  if ! cmp -s "$requirements" build/venv/installed.txt; then
+    echo "installing the Python test environment: build/venv"
+    rm -rf build/venv && mkdir -p build
+    python3 -m venv build/venv
+    build/venv/bin/pip install -q --disable-pip-version-check -r "$requirements"
+    cp "$requirements" build/venv/installed.txt
+  fi
+fi
