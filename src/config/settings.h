@@ -1,6 +1,6 @@
 // The typed form of the configuration: what YAML, flags and environment become before anything starts.
-// Every field is a row of the table in settings_table.cc (name, type, default, range, help), from which
-// flags, YAML keys, environment variables and docs/settings.md are made.
+// Every field is a row of the table in setting_table.cc (key, range, flag, help), from which parsing,
+// environment names, the YAML dump and docs/settings.md are made.
 #pragma once
 
 #include <cstdint>
@@ -14,9 +14,10 @@ struct InstanceSettings {
   std::string model = "default";  // Hugging Face id, local directory, or a bundled model's name
   std::string backend = "native";
   std::string device = "cpu";
-  std::string precision = "auto";  // auto, fp32, bf16, fp16, int8
+  std::string precision = "auto";  // auto, fp32, bf16, fp16, int8, int4; what runs: Engine::instances()
   int max_length = 512;            // tokens of a pair
   int threads = 0;                 // workers of this instance; 0 = the instance's share of the physical cores
+  std::string compile_mode;        // backend "compiled" only; empty = its default
 };
 
 struct BatchingSettings {

@@ -1,0 +1,254 @@
+#include "config/load.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+
+#include "base/file.h"
+#include "base/text.h"
+#include "config/draft.h"
+#include "config/precision.h"
+#include "config/setting_table.h"
+
+extern char** environ;
+
+namespace rerankd {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kBaseFile = "base_config.yaml";
+constexpr size_t kMaxVariants = 1000;
+
+Status AddFile(const std::string& path, bool allow_unknown, Draft* draft) {
+  RERANKD_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  RERANKD_ASSIGN_OR_RETURN(const auto entries, ParseYamlTree(text, path));
+  return draft->Add(entries, Draft::Layer::kFile, allow_unknown);
+}
+
+Status AddFiles(const SettingsSource& source, Draft* draft) {
+  if (source.path.empty()) return {};
+  const fs::path file(source.path);
+  const fs::path base = file.parent_path() / kBaseFile;
+  std::error_code ignored;
+  if (file.filename() != kBaseFile && fs::exists(base, ignored))
+    RERANKD_RETURN_IF_ERROR(AddFile(base.string(), source.allow_unknown_keys, draft));
+  return AddFile(source.path, source.allow_unknown_keys, draft);
+}
+
+Status AddEnvironment(const SettingsSource& source, Draft* draft) {
+  std::vector<std::string> names;
+  for (const SettingRow& row : SettingTable()) names.push_back(row.environment_name());
+  std::vector<ConfigEntry> entries;
+  for (const auto& [name, text] : source.environment) {
+    const auto it = std::find(names.begin(), names.end(), name);
+    const std::string where = "environment " + name;
+    if (it == names.end()) {
+      const std::string message = where + ": no such setting" + Hint(name, names);
+      if (!source.allow_unknown_keys) return InvalidArgument(message);
+      draft->warnings().push_back(message + ": ignored");
+      continue;
+    }
+    RERANKD_ASSIGN_OR_RETURN(ConfigValue value, ParseConfigValue(text, where));
+    entries.push_back({SettingTable()[static_cast<size_t>(it - names.begin())].key, std::move(value)});
+  }
+  return draft->Add(entries, Draft::Layer::kOverride, source.allow_unknown_keys);
+}
+
+// One layer each: a later override wins over an earlier one of the same key, whatever its spelling.
+Status AddOverrides(const SettingsSource& source, Draft* draft) {
+  for (const std::string& text : source.overrides) {
+    const size_t equals = text.find('=');
+    if (equals == std::string::npos || equals == 0)
+      return InvalidArgument(fmt::format("--set '{}': expected key=value", text));
+    RERANKD_ASSIGN_OR_RETURN(ConfigValue value, ParseConfigValue(text.substr(equals + 1), "--set"));
+    RERANKD_RETURN_IF_ERROR(draft->Add({{text.substr(0, equals), std::move(value)}}, Draft::Layer::kOverride,
+                                       source.allow_unknown_keys));
+  }
+  return {};
+}
+
+Result<Draft> ReadLayers(const SettingsSource& source) {
+  Draft draft;
+  RERANKD_RETURN_IF_ERROR(AddFiles(source, &draft));
+  RERANKD_RETURN_IF_ERROR(AddEnvironment(source, &draft));
+  RERANKD_RETURN_IF_ERROR(AddOverrides(source, &draft));
+  return draft;
+}
+
+PrecisionKeys PrecisionOf(const Draft& draft, int scope) {
+  PrecisionKeys keys;
+  for (const ConfigEntry& entry : draft.entries()) {
+    const KeyScope key = KeyScope::Of(entry.path);
+    if (key.instance == scope && IsPrecisionField(key.field)) keys[key.field] = entry.value;
+  }
+  return keys;
+}
+
+Status BuildPrecision(const Draft& draft, int index, InstanceSettings* instance) {
+  PrecisionKeys keys = PrecisionOf(draft, index);
+  if (keys.empty()) keys = PrecisionOf(draft, KeyScope::kModel);
+  RERANKD_ASSIGN_OR_RETURN(instance->precision, ResolvePrecision(keys, instance->backend));
+  return {};
+}
+
+Status BuildInstance(const Draft& draft, int index, InstanceSettings* instance,
+                     std::vector<std::string>* warnings) {
+  Settings unused;
+  for (const SettingRow& row : SettingTable()) {
+    if (!row.of_instance() || row.key == "model.precision") continue;
+    KeyScope scope = KeyScope::Of(row.key);
+    const ConfigValue* value = draft.Find(row.key);
+    scope.instance = index;
+    if (const ConfigValue* own = draft.Find(scope.path())) value = own;
+    if (value != nullptr) RERANKD_RETURN_IF_ERROR(ParseSetting(row, *value, row.field(unused, *instance)));
+  }
+  RERANKD_RETURN_IF_ERROR(BuildPrecision(draft, index, instance));
+  return SettleInstance(instance, warnings);
+}
+
+Status CheckTogether(const Settings& settings) {
+  const ServerSettings& server = settings.server;
+  if (server.grpc_port > 0 && server.grpc_port == server.http_port)
+    return InvalidArgument(
+        fmt::format("server.grpc_port and server.http_port are both {}; choose two ports", server.grpc_port));
+  return {};
+}
+
+Result<Settings> Build(const Draft& draft, std::vector<std::string>* warnings) {
+  Settings settings;
+  settings.instances.resize(static_cast<size_t>(std::max(1, draft.instances())));
+  for (const SettingRow& row : SettingTable()) {
+    const ConfigValue* value = row.of_instance() ? nullptr : draft.Find(row.key);
+    if (value == nullptr) continue;
+    RERANKD_RETURN_IF_ERROR(ParseSetting(row, *value, row.field(settings, settings.instances.front())));
+  }
+  for (size_t i = 0; i < settings.instances.size(); ++i)
+    RERANKD_RETURN_IF_ERROR(BuildInstance(draft, static_cast<int>(i), &settings.instances[i], warnings));
+  RERANKD_RETURN_IF_ERROR(CheckTogether(settings));
+  return settings;
+}
+
+bool IsSwept(const ConfigEntry& entry) {
+  const SettingRow* row = FindSetting(KeyScope::Of(entry.path).canonical());
+  return entry.value.is_list && (row == nullptr || !HoldsList(*row));
+}
+
+std::vector<ConfigEntry> SweptKeys(const Draft& draft) {
+  std::vector<ConfigEntry> swept;
+  for (const ConfigEntry& entry : draft.entries())
+    if (IsSwept(entry)) swept.push_back(entry);
+  return swept;
+}
+
+// What a swept value adds to the label: the spellings of the reference system where it has one.
+std::string LabelPart(const std::string& path, const std::string& value) {
+  const std::string key = KeyScope::Of(path).canonical();
+  if (key == "batching.timeout_ms") return "_" + value + "ms";
+  if (key == "batching.max_batch_size") return "_batch" + value;
+  if (key == "model.compile_mode")
+    return value == "reduce-overhead" ? "_ro" : value == "max-autotune" ? "_ma" : "_def";
+  if (key == "model.backend" || key == "model.precision" || key == "model.quantization" ||
+      key == "model.quantization_mode")
+    return "_" + value;
+  return fmt::format("_{}={}", key.substr(key.rfind('.') + 1), value);
+}
+
+Result<size_t> CountVariants(const std::vector<ConfigEntry>& swept) {
+  size_t count = 1;
+  for (const ConfigEntry& entry : swept) {
+    if (entry.value.items.empty())
+      return InvalidArgument(
+          fmt::format("{}: {}: the list is empty; give at least one value", entry.value.where, entry.path));
+    count *= entry.value.items.size();
+    if (count > kMaxVariants)
+      return InvalidArgument(
+          fmt::format("{}: {}: the swept lists make more than {} combinations; shorten them",
+                      entry.value.where, entry.path, kMaxVariants));
+  }
+  return count;
+}
+
+// Fixes every swept key to its value in combination `number` (the last key counts fastest).
+PlanVariant ChooseValues(const std::vector<ConfigEntry>& swept, size_t number, Draft* draft) {
+  std::vector<std::string> parts(swept.size());
+  for (size_t k = swept.size(); k-- > 0;) {
+    const ConfigValue& list = swept[k].value;
+    const std::string& item = list.items[number % list.items.size()];
+    number /= list.items.size();
+    draft->Set(swept[k].path, {{item}, false, list.where});
+    parts[k] = LabelPart(swept[k].path, item);
+  }
+  return {Join(parts, ""), {}};
+}
+
+void AppendNew(const std::vector<std::string>& from, std::vector<std::string>* to) {
+  for (const std::string& text : from)
+    if (std::find(to->begin(), to->end(), text) == to->end()) to->push_back(text);
+}
+
+// A relative data set path is relative to the file that names it.
+void ResolveDataset(const Draft& draft, Settings* settings) {
+  std::string& dataset = settings->experiment.dataset;
+  const ConfigValue* value = draft.Find("experiment.dataset");
+  if (value == nullptr || dataset.empty() || dataset == "bundled" || fs::path(dataset).is_absolute()) return;
+  const size_t colon = value->where.rfind(':');
+  if (colon == std::string::npos || !value->where.substr(0, colon).ends_with("aml")) return;
+  dataset = (fs::path(value->where.substr(0, colon)).parent_path() / dataset).lexically_normal().string();
+}
+
+std::string Quoted(const std::vector<ConfigEntry>& entries) {
+  std::vector<std::string> names;
+  for (const ConfigEntry& entry : entries) names.push_back(entry.path);
+  return Join(names, ", ");
+}
+
+}  // namespace
+
+std::map<std::string, std::string> SettingsEnvironment() {
+  std::map<std::string, std::string> found;
+  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+    const std::string text = *entry;
+    const size_t equals = text.find('=');
+    const std::string name = text.substr(0, equals);
+    if (equals != std::string::npos && name.starts_with("RERANKD_") && name.find("__") != std::string::npos)
+      found[name] = text.substr(equals + 1);
+  }
+  return found;
+}
+
+Result<LoadedSettings> LoadSettings(const SettingsSource& source) {
+  RERANKD_ASSIGN_OR_RETURN(Draft draft, ReadLayers(source));
+  const std::vector<ConfigEntry> swept = SweptKeys(draft);
+  if (!swept.empty())
+    return InvalidArgument(fmt::format(
+        "{}: a server runs one value of each key, but these hold lists: {}; choose one with --set key=value",
+        swept.front().value.where, Quoted(swept)));
+  LoadedSettings loaded;
+  loaded.warnings = draft.warnings();
+  RERANKD_ASSIGN_OR_RETURN(loaded.settings, Build(draft, &loaded.warnings));
+  ResolveDataset(draft, &loaded.settings);
+  return loaded;
+}
+
+Result<ExperimentPlan> LoadExperiment(const SettingsSource& source) {
+  RERANKD_ASSIGN_OR_RETURN(Draft draft, ReadLayers(source));
+  const std::vector<ConfigEntry> swept = SweptKeys(draft);
+  RERANKD_ASSIGN_OR_RETURN(const size_t count, CountVariants(swept));
+  ExperimentPlan plan{source.path, fs::path(source.path).stem().string(), {}, draft.warnings()};
+  for (size_t number = 0; number < count; ++number) {
+    Draft chosen = draft;
+    PlanVariant variant = ChooseValues(swept, number, &chosen);
+    std::vector<std::string> warnings;
+    RERANKD_ASSIGN_OR_RETURN(variant.settings, Build(chosen, &warnings));
+    ResolveDataset(chosen, &variant.settings);
+    AppendNew(warnings, &plan.warnings);
+    plan.variants.push_back(std::move(variant));
+  }
+  return plan;
+}
+
+}  // namespace rerankd

@@ -1,0 +1,440 @@
+#include "config/setting_table.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <cmath>
+
+#include "base/text.h"
+
+namespace rerankd {
+namespace {
+
+constexpr double kMaxPort = 65535;
+constexpr double kMaxCount = 1'000'000'000;
+constexpr double kMaxMs = 86'400'000;  // a day
+
+// The field of a row, as a function of the settings and of one instance of them.
+#define SETTING(member) [](Settings& s, InstanceSettings&) -> SettingField { return &s.member; }
+#define INSTANCE(member) [](Settings&, InstanceSettings& i) -> SettingField { return &i.member; }
+
+std::vector<SettingRow> MakeModelRows() {
+  return {
+      {"model.name",
+       INSTANCE(model),
+       0,
+       0,
+       {},
+       "--model",
+       "Hugging Face id, local directory, or `default`, the bundled model"},
+      {"model.backend",
+       INSTANCE(backend),
+       0,
+       0,
+       {"native", "pytorch", "mps", "cuda", "compiled", "onnx", "tensorrt", "openvino", "mlx", "fake"},
+       "--backend",
+       "what runs the model; `rerankd inspect` lists those of this build"},
+      {"model.device", INSTANCE(device), 0, 0, {}, "--device", "`cpu`, `cuda`, `cuda:N`, `mps`"},
+      {"model.precision",
+       INSTANCE(precision),
+       0,
+       0,
+       {"auto", "fp32", "bf16", "fp16", "int8", "int4"},
+       "--precision",
+       "`auto` = what the model's files are made for; the report states what really ran"},
+      {"model.max_length",
+       INSTANCE(max_length),
+       8,
+       65536,
+       {},
+       "--max-length",
+       "tokens of a pair; longer pairs are truncated"},
+      {"model.threads",
+       INSTANCE(threads),
+       0,
+       4096,
+       {},
+       "--threads",
+       "workers of this instance; 0 = its share of the physical cores"},
+      {"model.compile_mode",
+       INSTANCE(compile_mode),
+       0,
+       0,
+       {"", "default", "reduce-overhead", "max-autotune"},
+       "",
+       "optimisation of backend `compiled`; no effect on the others"},
+  };
+}
+
+std::vector<SettingRow> MakeServingRows() {
+  return {
+      {"name", SETTING(name), 0, 0, {}, "", "title of the report"},
+      {"description", SETTING(description), 0, 0, {}, "", "subtitle of the report"},
+      {"model_pool.routing_strategy",
+       SETTING(routing_strategy),
+       0,
+       0,
+       {"round_robin", "least_busy", "first_available", "first_idle", "smart_idle"},
+       "",
+       "which of several instances takes the next work"},
+      {"pipeline.mode",
+       SETTING(pipeline_mode),
+       0,
+       0,
+       {"full", "tokenization_only", "inference_only"},
+       "",
+       "leave out a stage, to measure the other"},
+      {"batching.enabled",
+       SETTING(batching.enabled),
+       0,
+       0,
+       {},
+       "",
+       "wait for more requests and run them together"},
+      {"batching.max_batch_size",
+       SETTING(batching.max_batch_size),
+       1,
+       65536,
+       {},
+       "",
+       "requests (not pairs) in one dynamic batch"},
+      {"batching.timeout_ms",
+       SETTING(batching.timeout_ms),
+       0,
+       kMaxMs,
+       {},
+       "",
+       "longest wait for more requests, ms"},
+      {"batching.length_aware",
+       SETTING(batching.length_aware),
+       0,
+       0,
+       {},
+       "",
+       "sort the pairs of a batch by length; scores keep input order"},
+      {"tokenizer_pool.num_workers",
+       SETTING(tokenizer_pool.num_workers),
+       1,
+       4096,
+       {},
+       "",
+       "tokenizer threads"},
+      {"tokenizer_pool.model_name",
+       SETTING(tokenizer_pool.model_name),
+       0,
+       0,
+       {},
+       "",
+       "model whose tokenizer is used; empty = that of the first instance"},
+      {"tokenizer_pool.tokenizers_parallelism",
+       SETTING(tokenizer_pool.tokenizers_parallelism),
+       0,
+       0,
+       {},
+       "",
+       "spread the pairs of one request over the tokenizer threads"},
+      {"scheduler.max_queue_ms",
+       SETTING(scheduler.max_queue_ms),
+       0,
+       kMaxMs,
+       {},
+       "",
+       "refuse a request whose estimated wait is longer, ms"},
+      {"scheduler.max_queue_tokens",
+       SETTING(scheduler.max_queue_tokens),
+       0,
+       1e15,
+       {},
+       "",
+       "tokens that may wait; 0 = no limit of its own"},
+      {"scheduler.max_queue_requests",
+       SETTING(scheduler.max_queue_requests),
+       1,
+       kMaxCount,
+       {},
+       "",
+       "requests that may wait"},
+      {"scheduler.default_deadline_ms",
+       SETTING(scheduler.default_deadline_ms),
+       0,
+       kMaxMs,
+       {},
+       "",
+       "deadline of requests that bring none, ms; 0 = none"},
+      {"scheduler.batch_tokens",
+       SETTING(scheduler.batch_tokens),
+       0,
+       1 << 20,
+       {},
+       "",
+       "tokens of a micro-batch; 0 = the backend's preference"},
+      {"server.host", SETTING(server.host), 0, 0, {}, "--host", "address to listen on"},
+      {"server.grpc_port",
+       SETTING(server.grpc_port),
+       -1,
+       kMaxPort,
+       {},
+       "--grpc-port",
+       "0 = any free port, -1 = no gRPC server"},
+      {"server.http_port",
+       SETTING(server.http_port),
+       -1,
+       kMaxPort,
+       {},
+       "--http-port",
+       "0 = any free port, -1 = no HTTP server"},
+      {"server.prometheus_port",
+       SETTING(server.prometheus_port),
+       -1,
+       kMaxPort,
+       {},
+       "",
+       "a second port for `/metrics`; -1 = none"},
+      {"server.grpc_workers", SETTING(server.grpc_workers), 1, 4096, {}, "", "gRPC threads"},
+      {"server.max_body_bytes", SETTING(server.max_body_bytes), 1024, 1e12, {}, "", "largest request body"},
+      {"server.max_documents", SETTING(server.max_documents), 1, kMaxCount, {}, "", "pairs in one request"},
+  };
+}
+
+std::vector<SettingRow> MakeExperimentRows() {
+  return {
+      {"experiment.batch_sizes",
+       SETTING(experiment.batch_sizes),
+       1,
+       65536,
+       {},
+       "",
+       "pairs of a request; outer loop of the grid"},
+      {"experiment.concurrency_levels",
+       SETTING(experiment.concurrency_levels),
+       1,
+       4096,
+       {},
+       "",
+       "requests in flight; inner loop of the grid"},
+      {"experiment.benchmark_requests",
+       SETTING(experiment.benchmark_requests),
+       1,
+       kMaxCount,
+       {},
+       "",
+       "measured requests of a cell"},
+      {"experiment.benchmark_duration_s",
+       SETTING(experiment.benchmark_duration_s),
+       0.001,
+       86400,
+       {},
+       "",
+       "run a cell by time instead of by count, s"},
+      {"experiment.warmup_iterations",
+       SETTING(experiment.warmup_iterations),
+       0,
+       kMaxCount,
+       {},
+       "",
+       "unmeasured requests, one after another, before each cell"},
+      {"experiment.prefill_requests",
+       SETTING(experiment.prefill_requests),
+       0,
+       kMaxCount,
+       {},
+       "",
+       "unmeasured requests at the cell's concurrency before the clock starts"},
+      {"experiment.dataset_size",
+       SETTING(experiment.dataset_size),
+       1,
+       kMaxCount,
+       {},
+       "",
+       "pairs to load at most"},
+      {"experiment.dataset",
+       SETTING(experiment.dataset),
+       0,
+       0,
+       {},
+       "",
+       "`bundled`, or a file of pairs (.jsonl, .tsv, .json; relative to the configuration file)"},
+  };
+}
+#undef SETTING
+#undef INSTANCE
+
+std::vector<SettingRow> MakeTable() {
+  std::vector<SettingRow> table = MakeServingRows();
+  for (auto rows : {MakeModelRows(), MakeExperimentRows()})
+    table.insert(table.end(), rows.begin(), rows.end());
+  return table;
+}
+
+SettingField DefaultField(const SettingRow& row, Settings* settings) {
+  return row.field(*settings, settings->instances.front());
+}
+
+std::string FormatNumber(double value) { return fmt::format("{}", value); }
+
+Status Refuse(const SettingRow& row, const ConfigValue& value, const std::string& text) {
+  return InvalidArgument(fmt::format("{}: {}: '{}' is not {}", value.where, row.key, text, row.range_text()));
+}
+
+template <typename T>
+bool ParseNumber(const std::string& text, T* out) {
+  const char* begin = text.data() + (text.starts_with('+') ? 1 : 0);
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(begin, end, *out);
+  return error == std::errc() && stop == end && begin != end;
+}
+
+template <typename T>
+Status ParseNumeric(const SettingRow& row, const ConfigValue& value, const std::string& text, T* out) {
+  T number{};
+  if (!ParseNumber(text, &number)) return Refuse(row, value, text);
+  const double as_double = static_cast<double>(number);
+  if (!(as_double >= row.min && as_double <= row.max)) return Refuse(row, value, text);
+  *out = number;
+  return {};
+}
+
+Status ParseBool(const SettingRow& row, const ConfigValue& value, bool* out) {
+  std::string text = value.scalar();
+  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
+  const bool yes = text == "true" || text == "yes" || text == "on" || text == "1";
+  const bool no = text == "false" || text == "no" || text == "off" || text == "0";
+  if (!yes && !no) return Refuse(row, value, value.scalar());
+  *out = yes;
+  return {};
+}
+
+Status ParseText(const SettingRow& row, const ConfigValue& value, std::string* out) {
+  const std::string& text = value.scalar();
+  const auto& choices = row.choices;
+  if (!choices.empty() && std::find(choices.begin(), choices.end(), text) == choices.end())
+    return InvalidArgument(Refuse(row, value, text).message() + Hint(text, choices));
+  *out = text;
+  return {};
+}
+
+Status ParseList(const SettingRow& row, const ConfigValue& value, std::vector<int>* out) {
+  std::vector<std::string> items = value.items;
+  if (!value.is_list) {  // "1,2,4" from a flag or the environment
+    items.clear();
+    for (std::string_view part : Split(value.scalar(), ',')) items.emplace_back(part);
+  }
+  if (items.empty())
+    return InvalidArgument(
+        fmt::format("{}: {}: the list is empty; give at least one number", value.where, row.key));
+  std::vector<int> numbers(items.size());
+  for (size_t i = 0; i < items.size(); ++i)
+    RERANKD_RETURN_IF_ERROR(ParseNumeric(row, value, items[i], &numbers[i]));
+  *out = std::move(numbers);
+  return {};
+}
+
+struct Parser {
+  const SettingRow& row;
+  const ConfigValue& value;
+
+  Status operator()(int* out) const { return ParseNumeric(row, value, value.scalar(), out); }
+  Status operator()(int64_t* out) const { return ParseNumeric(row, value, value.scalar(), out); }
+  Status operator()(double* out) const { return ParseNumeric(row, value, value.scalar(), out); }
+  Status operator()(bool* out) const { return ParseBool(row, value, out); }
+  Status operator()(std::string* out) const { return ParseText(row, value, out); }
+  Status operator()(std::vector<int>* out) const { return ParseList(row, value, out); }
+  Status operator()(std::optional<double>* out) const {
+    if (value.scalar().empty()) {
+      out->reset();
+      return {};
+    }
+    double number = 0;
+    RERANKD_RETURN_IF_ERROR(ParseNumeric(row, value, value.scalar(), &number));
+    *out = number;
+    return {};
+  }
+};
+
+struct Formatter {
+  std::string operator()(const int* v) const { return std::to_string(*v); }
+  std::string operator()(const int64_t* v) const { return std::to_string(*v); }
+  std::string operator()(const double* v) const { return FormatNumber(*v); }
+  std::string operator()(const bool* v) const { return *v ? "true" : "false"; }
+  std::string operator()(const std::string* v) const { return YamlQuote(*v); }
+  std::string operator()(const std::vector<int>* v) const { return fmt::format("[{}]", fmt::join(*v, ", ")); }
+  std::string operator()(const std::optional<double>* v) const { return *v ? FormatNumber(**v) : "null"; }
+};
+
+struct TypeName {
+  std::string operator()(const int*) const { return "int"; }
+  std::string operator()(const int64_t*) const { return "int"; }
+  std::string operator()(const double*) const { return "number"; }
+  std::string operator()(const bool*) const { return "bool"; }
+  std::string operator()(const std::string*) const { return "text"; }
+  std::string operator()(const std::vector<int>*) const { return "list of int"; }
+  std::string operator()(const std::optional<double>*) const { return "number"; }
+};
+
+std::string ChoicesText(const std::vector<std::string>& choices) {
+  std::vector<std::string> shown;
+  for (const std::string& choice : choices) shown.push_back(choice.empty() ? "empty" : choice);
+  return "one of " + Join(shown, ", ");
+}
+
+}  // namespace
+
+std::string SettingRow::environment_name() const {
+  if (key.find('.') == std::string::npos) return "";
+  std::string name = "RERANKD_";
+  for (const char c : key) {
+    if (c == '.')
+      name += "__";
+    else
+      name += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  }
+  return name;
+}
+
+std::string SettingRow::type_name() const {
+  Settings settings;
+  return std::visit(TypeName{}, DefaultField(*this, &settings));
+}
+
+std::string SettingRow::range_text() const {
+  const std::string type = type_name();
+  if (type == "bool") return "true or false";
+  if (type == "text") return choices.empty() ? "text" : ChoicesText(choices);
+  return fmt::format("{} from {} to {}", type == "number" ? "a number" : "an integer", FormatNumber(min),
+                     FormatNumber(max));
+}
+
+std::string SettingRow::default_text() const {
+  Settings settings;
+  return FormatSetting(DefaultField(*this, &settings));
+}
+
+const std::vector<SettingRow>& SettingTable() {
+  static const std::vector<SettingRow> table = MakeTable();
+  return table;
+}
+
+const SettingRow* FindSetting(std::string_view key) {
+  for (const SettingRow& row : SettingTable())
+    if (row.key == key) return &row;
+  return nullptr;
+}
+
+bool HoldsList(const SettingRow& row) {
+  Settings settings;
+  return std::holds_alternative<std::vector<int>*>(DefaultField(row, &settings));
+}
+
+Status ParseSetting(const SettingRow& row, const ConfigValue& value, SettingField field) {
+  if (value.is_list && !std::holds_alternative<std::vector<int>*>(field))
+    return InvalidArgument(
+        fmt::format("{}: {}: a list stands where {} belongs", value.where, row.key, row.range_text()));
+  return std::visit(Parser{row, value}, field);
+}
+
+std::string FormatSetting(SettingField field) { return std::visit(Formatter{}, field); }
+
+}  // namespace rerankd
