@@ -1,0 +1,69 @@
+// The one way from a wire protocol to the engine: limits, draining, deadlines' clock, and a record of every
+// outcome. Both servers share one. Thread-safe.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "engine/engine.h"
+#include "serving/metrics/process_usage.h"
+#include "serving/metrics/prometheus.h"
+#include "serving/metrics/reference_json.h"
+#include "serving/metrics/reference_metrics.h"
+
+namespace rerankd::serving {
+
+struct Answer {
+  ScoreResult result;
+  double latency_ms = 0;  // handler entry until now
+};
+using Answered = std::function<void(Result<Answer>)>;
+
+class ScoreService {
+ public:
+  // `engine` and `clock` outlive this.
+  ScoreService(const Settings& settings, Engine& engine, const Clock& clock);
+
+  // Admits at once or returns why not (`done` is then not called). `started` is when the handler was entered;
+  // `route` labels the metrics and outlives the call.
+  Status Submit(std::string_view route, TimePoint started, ScoreRequest request, Answered done);
+  // A request that never became one: malformed, empty. Counts it and hands `status` back.
+  Status Refuse(std::string_view route, Status status);
+
+  // Stops admitting (kUnavailable), waits for what was admitted.
+  void Drain();
+  bool draining() const { return draining_.load(); }
+
+  // One reading of the machine into the metrics; called every 500 ms and before a snapshot is shown.
+  void SampleSystem();
+  std::string ReferenceMetricsJson();
+  std::string PrometheusText();
+  MetricsSnapshot Snapshot() const { return metrics_.Snapshot(); }
+  void ResetMetrics() { metrics_.Reset(); }
+
+  TimePoint Now() const { return clock_.Now(); }
+  Engine& engine() { return engine_; }
+  const Settings& settings() const { return settings_; }
+
+ private:
+  void Complete(std::string_view route, TimePoint started, Result<ScoreResult> result, const Answered& done);
+
+  const Settings settings_;
+  Engine& engine_;
+  const Clock& clock_;
+  const ServerIdentity identity_;
+  ReferenceMetrics metrics_;
+  PrometheusMetrics prometheus_;
+  CpuMeter cpu_;
+  std::atomic<int64_t> in_flight_{0};
+  std::atomic<bool> draining_{false};
+};
+
+// One relevance score a pair: sigmoid of the only logit, or softmax class 1 of two; `raw` gives the log-odds
+// instead. More labels: kFailedPrecondition. NaN: kInternal.
+Result<std::vector<float>> RelevanceScores(const ScoreResult& result, bool raw);
+
+}  // namespace rerankd::serving
