@@ -1,0 +1,145 @@
+#include "backends/native/native_backend.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "kernels/dispatch.h"
+#include "model/bert.h"
+#include "weights/model_config.h"
+#include "weights/tensor_source.h"
+
+namespace rerankd {
+namespace {
+
+// Tokens of a micro-batch: from here on the weights' stream through the cache costs nothing any more
+// (docs/engine.md has the measurement).
+constexpr int kBatchTokens = 256;
+
+// What runs when `requested` is asked for.
+Result<std::string> EffectivePrecision(const std::string& requested) {
+  if (requested == "auto" || requested == "fp32") return std::string("fp32");
+  if (requested == "bf16" || requested == "fp16") {
+    Log(LogLevel::kWarning, "no 16-bit kernels for this CPU: running fp32", {{"requested", requested}});
+    return std::string("fp32");
+  }
+  if (requested == "int8" || requested == "int4") {
+    return FailedPrecondition("the native backend has no " + requested +
+                              " kernels; use precision auto or fp32");
+  }
+  return InvalidArgument("unknown precision \"" + requested + "\"; known: auto, fp32, bf16, fp16, int8");
+}
+
+Result<const KernelSet*> Kernels(const NativeOptions& options) {
+  return options.isa.empty() ? ChooseKernelsFromEnvironment() : ChooseKernels(options.isa);
+}
+
+Result<GemmProvider> Provider(const NativeOptions& options, const KernelSet& kernels) {
+  return options.gemm.empty() ? ChooseGemmFromEnvironment(kernels) : ChooseGemm(options.gemm, kernels);
+}
+
+BackendCaps CapsOf(const NativeModel& model) {
+  BackendCaps caps;
+  caps.name = "native";
+  caps.device = "cpu";
+  caps.precision = model.precision();
+  caps.details = std::string(model.weights()->kernels->name) + ", " +
+                 std::string(GemmProviderName(model.weights()->provider)) + " gemm";
+  caps.padded = false;
+  caps.max_tokens = model.config().max_positions;
+  caps.num_labels = model.config().num_labels;
+  caps.batch_tokens = kBatchTokens;
+  return caps;
+}
+
+}  // namespace
+
+class NativeBackend final : public Backend {
+ public:
+  explicit NativeBackend(std::shared_ptr<const NativeModel> model)
+      : model_(std::move(model)), caps_(CapsOf(*model_)), bert_(model_->weights(), kBatchTokens) {
+    ++model_->instances_;
+  }
+  ~NativeBackend() override { --model_->instances_; }
+  NativeBackend(const NativeBackend&) = delete;
+  NativeBackend& operator=(const NativeBackend&) = delete;
+
+  const BackendCaps& caps() const override { return caps_; }
+
+  // Every page of the workspace that these lengths need is touched, and the weights come into the cache.
+  Status Warmup(std::span<const int> lengths) override {
+    for (const int length : lengths) {
+      const size_t size = static_cast<size_t>(std::clamp(length, 1, caps_.max_tokens));
+      const std::vector<int32_t> ids(size, 0);
+      const std::vector<uint8_t> types(size, 0);
+      Batch batch;
+      for (int i = 0; i < std::max(1, kBatchTokens / static_cast<int>(size)); ++i) batch.Add({ids, types});
+      std::vector<float> logits(static_cast<size_t>(batch.size() * caps_.num_labels));
+      RERANKD_RETURN_IF_ERROR(Score(batch, CancelFlag(), logits, nullptr));
+    }
+    return {};
+  }
+
+  Status Score(const Batch& batch, const CancelFlag& cancel, std::span<float> logits,
+               BatchStats* stats) override {
+    const TimePoint start = SteadyClock::Get().Now();
+    const size_t labels = static_cast<size_t>(caps_.num_labels);
+    if (logits.size() != batch.pairs().size() * labels) {
+      return InvalidArgument("room for " + std::to_string(logits.size()) + " logits; the batch has " +
+                             std::to_string(batch.pairs().size() * labels));
+    }
+    for (const EncodedPair& pair : batch.pairs()) RERANKD_RETURN_IF_ERROR(bert_.Check(pair));
+    std::span<const EncodedPair> rest = batch.pairs();
+    while (!rest.empty()) {
+      const size_t count = SliceSize(rest);
+      RERANKD_RETURN_IF_ERROR(bert_.Forward(rest.first(count), cancel, logits.first(count * labels)));
+      rest = rest.subspan(count);
+      logits = logits.subspan(count * labels);
+    }
+    if (stats != nullptr) *stats = {ToMs(SteadyClock::Get().Now() - start), batch.tokens()};
+    return {};
+  }
+
+  BackendUsage usage() const override {
+    const int64_t weights = model_->weights()->bytes() / std::max(1, model_->instances_.load());
+    return {.host_bytes = weights + bert_.workspace_bytes()};
+  }
+
+ private:
+  // Pairs that run next: as many as fit the budget, one at least.
+  static size_t SliceSize(std::span<const EncodedPair> pairs) {
+    size_t count = 1, tokens = pairs[0].ids.size();
+    while (count < pairs.size() && tokens + pairs[count].ids.size() <= size_t{kBatchTokens})
+      tokens += pairs[count++].ids.size();
+    return count;
+  }
+
+  std::shared_ptr<const NativeModel> model_;
+  BackendCaps caps_;
+  Bert bert_;
+};
+
+Result<std::shared_ptr<const NativeModel>> NativeModel::Load(const std::string& directory,
+                                                             const NativeOptions& options) {
+  RERANKD_ASSIGN_OR_RETURN(std::string precision, EffectivePrecision(options.precision));
+  RERANKD_ASSIGN_OR_RETURN(const KernelSet* kernels, Kernels(options));
+  RERANKD_ASSIGN_OR_RETURN(const GemmProvider provider, Provider(options, *kernels));
+  RERANKD_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(directory));
+  RERANKD_ASSIGN_OR_RETURN(TensorSource source, TensorSource::Open(directory, config));
+  RERANKD_ASSIGN_OR_RETURN(std::shared_ptr<const BertWeights> weights,
+                           MakeBertWeights(config, std::move(source), *kernels, provider));
+  return std::make_shared<const NativeModel>(std::move(weights), std::move(precision));
+}
+
+Result<std::shared_ptr<const NativeModel>> NativeModel::Load(const std::string& directory,
+                                                             const std::string& precision) {
+  return Load(directory, NativeOptions{.precision = precision, .isa = "", .gemm = ""});
+}
+
+std::unique_ptr<Backend> MakeNativeBackend(std::shared_ptr<const NativeModel> model) {
+  return std::make_unique<NativeBackend>(std::move(model));
+}
+
+}  // namespace rerankd

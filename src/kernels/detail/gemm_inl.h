@@ -1,0 +1,124 @@
+// Matrix product against packed panels: kTileRows rows x one panel of kPanel columns at a time, all of it in
+// registers. Rows of `a` are read in place (broadcasts), a panel is read front to back.
+#pragma once
+
+#include "kernels/kernel_set.h"
+
+namespace rerankd::RERANKD_ISA {
+
+constexpr int kPanel = kTileVecs * kLanes;
+
+// acc[r] += a[r, 0..k) * panel, one multiply-add per element and k, k ascending: the order that makes a row
+// independent of its neighbours.
+template <int kRows>
+inline void MultiplyTile(const float* a, long lda, const float* panel, int k, Vec (&acc)[kRows][kTileVecs]) {
+  for (int i = 0; i < k; ++i, ++a, panel += kPanel) {
+    const Vec b0 = Load(panel);
+    const Vec b1 = Load(panel + kLanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const Vec x = Broadcast(a + r * lda);
+      acc[r][0] = Fma(x, b0, acc[r][0]);
+      acc[r][1] = Fma(x, b1, acc[r][1]);
+    }
+  }
+}
+
+// Calls f.template operator()<rows>() for the run-time `rows` in [1, kMax].
+template <int kMax, typename F>
+inline void WithRows(int rows, const F& f) {
+  if constexpr (kMax > 1) {
+    if (rows < kMax) return WithRows<kMax - 1>(rows, f);
+  }
+  f.template operator()<kMax>();
+}
+
+// One tile of the product over k0 .. k0 + k of a block of k: starts from zero or from what c holds, and ends
+// with bias and post-op after the last block.
+struct TileSpan {
+  int columns;  // valid ones of the panel
+  bool first, last;
+};
+
+template <int kRows>
+inline void GemmTile(const GemmArgs& g, const float* a, const float* panel, int k, const float* bias,
+                     float* c, TileSpan span) {
+  Vec acc[kRows][kTileVecs];
+  const Mask mask[kTileVecs] = {FirstLanes(span.columns), FirstLanes(span.columns - kLanes)};
+  const bool whole = span.columns == kPanel;
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kTileVecs; ++v) {
+      const float* from = c + r * g.ldc + v * kLanes;
+      acc[r][v] = span.first ? Zero() : whole ? Load(from) : LoadMasked(from, mask[v]);
+    }
+  }
+  MultiplyTile<kRows>(a, g.lda, panel, k, acc);
+  if (span.last) {
+    const Vec b[kTileVecs] = {Load(bias), Load(bias + kLanes)};
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      acc[r][0] = Add(acc[r][0], b[0]);
+      acc[r][1] = Add(acc[r][1], b[1]);
+    }
+  }
+  const bool post = span.last && g.post != PostOp::kNone;
+  if (whole && !post) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      Store(c + r * g.ldc, acc[r][0]);
+      Store(c + r * g.ldc + kLanes, acc[r][1]);
+    }
+    return;
+  }
+  // Through memory, so that the post-op's code exists once; it stays in L1 and the divisions overlap.
+  float tile[kRows * kPanel];
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+    Store(tile + r * kPanel, acc[r][0]);
+    Store(tile + r * kPanel + kLanes, acc[r][1]);
+  }
+  if (post) ApplyPostOp(g.post, tile, kRows * kPanel);
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kTileVecs; ++v)
+      StoreMasked(c + r * g.ldc + v * kLanes, mask[v], Load(tile + r * kPanel + v * kLanes));
+  }
+}
+
+// k is cut into equal blocks so that a block of a panel and one tile of `a` share L1.
+constexpr int kMaxBlock = 384;
+// Rows of `a` that stay in L2 while every panel passes by.
+constexpr long kRowBlockBytes = 256 << 10;
+
+inline int RowBlock(int k) {
+  const long rows = kRowBlockBytes / (static_cast<long>(k) * 4) / kTileRows * kTileRows;
+  const long most = 16 * kTileRows;
+  return static_cast<int>(rows < kTileRows ? kTileRows : rows > most ? most : rows);
+}
+
+inline void GemmRows(const GemmArgs& g, int row, int rows) {
+  const int blocks = (g.k + kMaxBlock - 1) / kMaxBlock;
+  const int block = (g.k + blocks - 1) / blocks;
+  for (int column = 0; column < g.n; column += kPanel) {
+    const float* panel = g.panels + static_cast<long>(column) * g.k;
+    for (int k0 = 0; k0 < g.k; k0 += block) {
+      const int k = g.k - k0 < block ? g.k - k0 : block;
+      const int left = g.n - column;
+      const TileSpan span = {left < kPanel ? left : kPanel, k0 == 0, k0 + k == g.k};
+      for (int r = row; r < row + rows; r += kTileRows) {
+        WithRows<kTileRows>(row + rows - r < kTileRows ? row + rows - r : kTileRows, [&]<int kRows>() {
+          GemmTile<kRows>(g, g.a + r * g.lda + k0, panel + static_cast<long>(k0) * kPanel, k, g.bias + column,
+                          g.c + r * g.ldc + column, span);
+        });
+      }
+    }
+  }
+}
+
+inline void Gemm(const GemmArgs& g) {
+  const int block = RowBlock(g.k);
+  for (int row = 0; row < g.m; row += block) GemmRows(g, row, g.m - row < block ? g.m - row : block);
+}
+
+}  // namespace rerankd::RERANKD_ISA

@@ -1,0 +1,59 @@
+// Eight fp32 lanes, AVX2 and FMA.
+#pragma once
+
+#include <immintrin.h>
+
+#include "kernels/detail/transpose8_inl.h"
+
+namespace rerankd::RERANKD_ISA {
+
+constexpr int kLanes = 8;
+constexpr int kTileRows = 6;  // 6 x 2 accumulators + 2 weights + 1 broadcast = 15 of 16 registers
+constexpr int kTileVecs = 2;
+
+struct Vec {
+  __m256 v;
+};
+struct Mask {
+  __m256i m;
+};
+
+inline Mask FirstLanes(int count) {
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return {_mm256_cmpgt_epi32(_mm256_set1_epi32(count), lane)};
+}
+inline Vec Zero() { return {_mm256_setzero_ps()}; }
+inline Vec Set(float x) { return {_mm256_set1_ps(x)}; }
+inline Vec Load(const float* p) { return {_mm256_loadu_ps(p)}; }
+inline Vec Broadcast(const float* p) { return {_mm256_broadcast_ss(p)}; }
+inline void Store(float* p, Vec x) { _mm256_storeu_ps(p, x.v); }
+inline Vec LoadMasked(const float* p, Mask mask) { return {_mm256_maskload_ps(p, mask.m)}; }
+inline void StoreMasked(float* p, Mask mask, Vec x) { _mm256_maskstore_ps(p, mask.m, x.v); }
+inline Vec Select(Mask mask, Vec yes, Vec no) {
+  return {_mm256_blendv_ps(no.v, yes.v, _mm256_castsi256_ps(mask.m))};
+}
+inline Vec Add(Vec a, Vec b) { return {_mm256_add_ps(a.v, b.v)}; }
+inline Vec Sub(Vec a, Vec b) { return {_mm256_sub_ps(a.v, b.v)}; }
+inline Vec Mul(Vec a, Vec b) { return {_mm256_mul_ps(a.v, b.v)}; }
+inline Vec Div(Vec a, Vec b) { return {_mm256_div_ps(a.v, b.v)}; }
+inline Vec Min(Vec a, Vec b) { return {_mm256_min_ps(a.v, b.v)}; }
+inline Vec Max(Vec a, Vec b) { return {_mm256_max_ps(a.v, b.v)}; }
+inline Vec Fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+inline Vec Round(Vec x) { return {_mm256_round_ps(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+// 2^n for whole n in [-126, 127].
+inline Vec Exp2Int(Vec n) {
+  const __m256i biased = _mm256_add_epi32(_mm256_cvtps_epi32(n.v), _mm256_set1_epi32(127));
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(biased, 23))};
+}
+inline float SumLanes(Vec x) {
+  __m128 s = _mm_add_ps(_mm256_castps256_ps128(x.v), _mm256_extractf128_ps(x.v, 1));
+  s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+inline float MaxLanes(Vec x) {
+  __m128 s = _mm_max_ps(_mm256_castps256_ps128(x.v), _mm256_extractf128_ps(x.v, 1));
+  s = _mm_max_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
+}
+
+}  // namespace rerankd::RERANKD_ISA

@@ -1,0 +1,48 @@
+// Sixteen fp32 lanes, AVX-512 F, BW, DQ and VL.
+#pragma once
+
+#include <immintrin.h>
+
+#include "kernels/detail/transpose8_inl.h"
+
+namespace rerankd::RERANKD_ISA {
+
+constexpr int kLanes = 16;
+constexpr int kTileRows = 14;  // 14 x 2 accumulators + 2 weights + 1 broadcast = 31 of 32 registers
+constexpr int kTileVecs = 2;
+
+struct Vec {
+  __m512 v;
+};
+struct Mask {
+  __mmask16 m;
+};
+
+inline Mask FirstLanes(int count) {
+  return {static_cast<__mmask16>(count >= kLanes ? 0xFFFF : (1U << (count < 0 ? 0 : count)) - 1U)};
+}
+inline Vec Zero() { return {_mm512_setzero_ps()}; }
+inline Vec Set(float x) { return {_mm512_set1_ps(x)}; }
+inline Vec Load(const float* p) { return {_mm512_loadu_ps(p)}; }
+inline Vec Broadcast(const float* p) { return {_mm512_set1_ps(*p)}; }
+inline void Store(float* p, Vec x) { _mm512_storeu_ps(p, x.v); }
+inline Vec LoadMasked(const float* p, Mask mask) { return {_mm512_maskz_loadu_ps(mask.m, p)}; }
+inline void StoreMasked(float* p, Mask mask, Vec x) { _mm512_mask_storeu_ps(p, mask.m, x.v); }
+inline Vec Select(Mask mask, Vec yes, Vec no) { return {_mm512_mask_blend_ps(mask.m, no.v, yes.v)}; }
+inline Vec Add(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
+inline Vec Sub(Vec a, Vec b) { return {_mm512_sub_ps(a.v, b.v)}; }
+inline Vec Mul(Vec a, Vec b) { return {_mm512_mul_ps(a.v, b.v)}; }
+inline Vec Div(Vec a, Vec b) { return {_mm512_div_ps(a.v, b.v)}; }
+inline Vec Min(Vec a, Vec b) { return {_mm512_min_ps(a.v, b.v)}; }
+inline Vec Max(Vec a, Vec b) { return {_mm512_max_ps(a.v, b.v)}; }
+inline Vec Fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+inline Vec Round(Vec x) { return {_mm512_roundscale_ps(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+// 2^n for whole n in [-126, 127].
+inline Vec Exp2Int(Vec n) {
+  const __m512i biased = _mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127));
+  return {_mm512_castsi512_ps(_mm512_slli_epi32(biased, 23))};
+}
+inline float SumLanes(Vec x) { return _mm512_reduce_add_ps(x.v); }
+inline float MaxLanes(Vec x) { return _mm512_reduce_max_ps(x.v); }
+
+}  // namespace rerankd::RERANKD_ISA

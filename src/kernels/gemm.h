@@ -1,0 +1,67 @@
+// The narrow interface of matrix products: y = post(x W^T + b) with W packed once at load. Two providers: our
+// own kernels and oneDNN. Immutable after construction: every call is thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "base/status.h"
+#include "kernels/buffer.h"
+#include "kernels/kernel_set.h"
+
+namespace rerankd {
+
+enum class GemmProvider { kOwn, kOneDnn };
+
+std::string_view GemmProviderName(GemmProvider provider);  // "own", "onednn"
+
+// "own", "onednn"; empty = own. kInvalidArgument for another name; kFailedPrecondition for oneDNN if this
+// build has none or `kernels` is a set that it would not obey (RERANKD_ISA names the sets).
+Result<GemmProvider> ChooseGemm(std::string_view name, const KernelSet& kernels);
+// ChooseGemm of the environment variable RERANKD_GEMM.
+Result<GemmProvider> ChooseGemmFromEnvironment(const KernelSet& kernels);
+
+struct LinearWeights {
+  std::span<const float> weight;  // [outputs, inputs], row-major
+  std::span<const float> bias;    // [outputs]
+  int outputs = 0;
+  int inputs = 0;
+  PostOp post = PostOp::kNone;
+};
+
+class Linear {
+ public:
+  virtual ~Linear() = default;
+
+  int inputs() const { return inputs_; }
+  int outputs() const { return outputs_; }
+
+  // c[i, 0..outputs) for i < rows from a[i, 0..inputs); strides count floats; a and c do not overlap. A row
+  // of c depends on its row of a alone, bit for bit.
+  virtual void Run(const float* a, long lda, int rows, float* c, long ldc) const = 0;
+
+ protected:
+  Linear(int inputs, int outputs) : inputs_(inputs), outputs_(outputs) {}
+
+ private:
+  int inputs_, outputs_;
+};
+
+// Where and for whom weights are packed. `arena` outlives what is made in it.
+struct GemmTarget {
+  const KernelSet* kernels = nullptr;
+  GemmProvider provider = GemmProvider::kOwn;
+  Arena* arena = nullptr;
+};
+
+// Copies the weights into the target's arena. kInternal if oneDNN fails or offers only its reference code.
+Result<std::unique_ptr<const Linear>> MakeLinear(const LinearWeights& weights, const GemmTarget& target);
+
+// Weights as the own kernels read them: panels of `width` output columns, each [inputs][width]; the last one
+// is padded with zeros.
+void PackPanels(std::span<const float> weight, int outputs, int inputs, int width, std::span<float> panels);
+size_t PackedSize(int outputs, int inputs, int width);
+
+}  // namespace rerankd

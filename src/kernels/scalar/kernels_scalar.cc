@@ -1,0 +1,115 @@
+// The reference: the formulas as in the paper, sums in double, std functions. Slow, and the yardstick of
+// every other kernel set.
+#include "kernels/scalar/kernels_scalar.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+
+namespace rerankd::scalar {
+namespace {
+
+constexpr int kPanel = 16;
+
+double Post(PostOp op, double x) {
+  switch (op) {
+    case PostOp::kGelu:
+      return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
+    case PostOp::kGeluTanh:
+      return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case PostOp::kRelu:
+      return std::max(x, 0.0);
+    case PostOp::kTanh:
+      return std::tanh(x);
+    case PostOp::kNone:
+      break;
+  }
+  return x;
+}
+
+void ApplyPostOp(PostOp op, float* values, long count) {
+  for (long i = 0; i < count; ++i) values[i] = static_cast<float>(Post(op, values[i]));
+}
+
+void Gemm(const GemmArgs& g) {
+  for (int i = 0; i < g.m; ++i) {
+    for (int j = 0; j < g.n; ++j) {
+      const float* w = g.panels + static_cast<long>(j / kPanel) * kPanel * g.k + j % kPanel;
+      double sum = g.bias[j];
+      for (int k = 0; k < g.k; ++k) sum += double{g.a[i * g.lda + k]} * w[static_cast<long>(k) * kPanel];
+      g.c[i * g.ldc + j] = static_cast<float>(Post(g.post, sum));
+    }
+  }
+}
+
+void NormalizeRow(float* row, int width, const float* gamma, const float* beta, double epsilon) {
+  double mean = 0;
+  for (int i = 0; i < width; ++i) mean += row[i];
+  mean /= width;
+  double variance = 0;
+  for (int i = 0; i < width; ++i) variance += (row[i] - mean) * (row[i] - mean);
+  const double scale = 1 / std::sqrt(variance / width + epsilon);
+  for (int i = 0; i < width; ++i) row[i] = static_cast<float>((row[i] - mean) * scale * gamma[i] + beta[i]);
+}
+
+void AddLayerNorm(const LayerNormArgs& g) {
+  for (int r = 0; r < g.rows; ++r) {
+    const long at = static_cast<long>(r) * g.width;
+    for (int i = 0; i < g.width; ++i) g.out[at + i] = g.x[at + i] + g.residual[at + i];
+    NormalizeRow(g.out + at, g.width, g.gamma, g.beta, g.epsilon);
+  }
+}
+
+void Embed(const EmbedArgs& g) {
+  for (int t = 0; t < g.tokens; ++t) {
+    const float* word = g.words + static_cast<long>(g.ids[t]) * g.width;
+    const float* type = g.types + static_cast<long>(g.type_ids[t]) * g.width;
+    const float* position = g.positions + static_cast<long>(t) * g.width;
+    float* out = g.out + static_cast<long>(t) * g.width;
+    for (int i = 0; i < g.width; ++i) out[i] = word[i] + type[i] + position[i];
+    NormalizeRow(out, g.width, g.gamma, g.beta, g.epsilon);
+  }
+}
+
+void Softmax(float* rows, int count, int width) {
+  for (int r = 0; r < count; ++r, rows += width) {
+    const double max = *std::max_element(rows, rows + width);
+    double sum = 0;
+    for (int i = 0; i < width; ++i) sum += std::exp(rows[i] - max);
+    for (int i = 0; i < width; ++i) rows[i] = static_cast<float>(std::exp(rows[i] - max) / sum);
+  }
+}
+
+long AttentionScratch(int keys, int /*head_size*/) { return keys; }
+
+// One query of one head; q, k, v and out point at the head's first column.
+void Attend(const AttentionArgs& g, const float* q, const float* k, const float* v, float* out) {
+  float* scores = g.scratch;
+  for (int j = 0; j < g.keys; ++j) {
+    double dot = 0;
+    for (int d = 0; d < g.head_size; ++d) dot += double{q[d]} * k[j * g.kv_stride + d];
+    scores[j] = static_cast<float>(dot);
+  }
+  Softmax(scores, 1, g.keys);
+  for (int d = 0; d < g.head_size; ++d) {
+    double sum = 0;
+    for (int j = 0; j < g.keys; ++j) sum += double{scores[j]} * v[j * g.kv_stride + d];
+    out[d] = static_cast<float>(sum);
+  }
+}
+
+void Attention(const AttentionArgs& g) {
+  for (int head = 0; head < g.heads; ++head) {
+    const long column = static_cast<long>(head) * g.head_size;
+    for (int i = 0; i < g.queries; ++i) {
+      Attend(g, g.q + i * g.q_stride + column, g.k + column, g.v + column, g.out + i * g.out_stride + column);
+    }
+  }
+}
+
+}  // namespace
+
+const KernelSet kKernels = {"scalar",  kPanel,           Gemm,    AddLayerNorm, Embed,
+                            Attention, AttentionScratch, Softmax, ApplyPostOp};
+
+}  // namespace rerankd::scalar
