@@ -68,7 +68,9 @@ class Reader {
 Status CheckArchitecture(const Reader& in) {
   const json* list = in.Find("architectures");
   const bool one = list != nullptr && list->is_array() && list->size() == 1 && (*list)[0].is_string();
-  if (!one) return in.Unsupported("'architectures' must be [\"" + std::string(kArchitecture) + "\"]");
+  if (!one)
+    return in.Unsupported("'architectures' must be the one that is supported: [\"" +
+                          std::string(kArchitecture) + "\"]");
   if (const auto name = (*list)[0].get<std::string>(); name != kArchitecture)
     return in.Unsupported("the architecture is '" + name + "'; supported is '" + std::string(kArchitecture) +
                           "', a BERT cross-encoder");

@@ -98,8 +98,8 @@ std::vector<std::string> BundledNames(const std::vector<std::string>& places) {
   std::vector<std::string> names;
   for (const std::string& place : places) {
     std::error_code ec;
-    for (const auto& entry : fs::directory_iterator(place, ec)) {
-      if (HasConfig(entry.path())) names.push_back(entry.path().filename().string());
+    for (fs::directory_iterator it(place, ec), end; !ec && it != end; it.increment(ec)) {
+      if (HasConfig(it->path())) names.push_back(it->path().filename().string());
     }
   }
   return names;

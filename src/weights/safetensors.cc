@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <limits>
 #include <optional>
-#include <set>
 #include <utility>
 
 #include "weights/strict_json.h"
@@ -175,19 +174,25 @@ bool IsPlainFileName(const std::string& name) {
          name.find('\0') == std::string::npos;
 }
 
-using ShardOfTensor = std::map<std::string, std::string>;
+bool Contains(std::span<const std::byte> whole, std::span<const std::byte> part) {
+  const auto address = [](const std::byte* p) { return reinterpret_cast<uintptr_t>(p); };
+  return address(part.data()) >= address(whole.data()) &&
+         address(part.data()) + part.size() <= address(whole.data()) + whole.size();
+}
 
-Result<ShardOfTensor> ReadIndex(const std::string& path) {
+using TensorsOfShard = std::map<std::string, std::vector<std::string>>;
+
+Result<TensorsOfShard> ReadIndex(const std::string& path) {
   RERANKD_ASSIGN_OR_RETURN(const json index, ReadStrictJson(path));
   const auto weight_map = index.find("weight_map");
   if (weight_map == index.end() || !weight_map->is_object() || weight_map->empty())
     return InvalidArgument("'" + path + "' has no 'weight_map' from tensor names to files");
-  ShardOfTensor shards;
+  TensorsOfShard shards;
   for (const auto& [name, shard] : weight_map->items()) {
     if (!shard.is_string() || !IsPlainFileName(shard.get<std::string>()))
       return InvalidArgument("'" + path + "' must map tensor '" + name +
                              "' to the name of a file in its own folder");
-    shards[name] = shard.get<std::string>();
+    shards[shard.get<std::string>()].push_back(name);
   }
   return shards;
 }
@@ -236,21 +241,20 @@ Result<SafeTensors> SafeTensors::Open(const std::string& path) {
 }
 
 Result<SafeTensors> SafeTensors::OpenIndex(const std::string& path) {
-  RERANKD_ASSIGN_OR_RETURN(const ShardOfTensor shards, ReadIndex(path));
+  RERANKD_ASSIGN_OR_RETURN(const TensorsOfShard shards, ReadIndex(path));
   const auto folder = std::filesystem::path(path).parent_path();
   SafeTensors tensors;
   tensors.source_ = path;
-  std::set<std::string> names;
-  for (const auto& [tensor, shard] : shards) names.insert(shard);
-  for (const std::string& shard : names) {
+  for (const auto& [shard, names] : shards) {
     RERANKD_ASSIGN_OR_RETURN(MappedFile file, MappedFile::Open((folder / shard).string()));
     RERANKD_RETURN_IF_ERROR(tensors.Add(file.bytes(), (folder / shard).string()));
+    for (const std::string& name : names) {
+      const TensorView* view = tensors.Find(name);
+      if (view == nullptr || !Contains(file.bytes(), view->bytes))
+        return InvalidArgument("'" + path + "' names tensor '" + name + "', but '" + shard +
+                               "' does not hold it");
+    }
     tensors.files_.push_back(std::move(file));
-  }
-  for (const auto& [tensor, shard] : shards) {
-    if (tensors.Find(tensor) == nullptr)
-      return InvalidArgument("'" + path + "' names tensor '" + tensor + "', but '" + shard +
-                             "' does not hold it");
   }
   return tensors;
 }
