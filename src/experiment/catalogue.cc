@@ -1,0 +1,154 @@
+#include "experiment/catalogue.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "base/file.h"
+#include "experiment/dataset.h"
+#include "experiment/interrupt.h"
+
+namespace rerankd::experiment {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kExitFailed = 1, kExitUsage = 2, kExitInterrupted = 130;
+constexpr const char* kBaseFile = "base_config.yaml";
+
+SettingsSource SourceOf(const std::string& path, const ExperimentOptions& options) {
+  return {path, options.overrides, options.environment, options.allow_unknown_keys};
+}
+
+Result<std::vector<std::string>> CatalogueFiles() {
+  RERANKD_ASSIGN_OR_RETURN(const std::string folder, CatalogueFolder());
+  std::vector<std::string> files;
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error))
+    if (entry.path().extension() == ".yaml" && entry.path().filename() != kBaseFile)
+      files.push_back(entry.path().string());
+  if (files.empty()) return NotFound(fmt::format("no experiments in {}", folder));
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+// A path, or a name of the catalogue with or without ".yaml".
+std::string Resolve(const std::string& file) {
+  std::error_code ignored;
+  if (fs::exists(file, ignored) || file.find('/') != std::string::npos) return file;
+  const auto folder = CatalogueFolder();
+  if (!folder.ok()) return file;
+  for (const std::string& name : {file, file + ".yaml"}) {
+    const fs::path path = fs::path(*folder) / name;
+    if (fs::exists(path, ignored)) return path.string();
+  }
+  return file;
+}
+
+struct Totals {
+  int run = 0, skipped = 0, failed = 0, usage = 0;
+  bool interrupted = false;
+};
+
+void CountOutcome(const RunOutcome& outcome, Totals* totals) {
+  if (outcome.failed > 0)
+    ++totals->failed;
+  else if (outcome.good == 0 && outcome.skipped > 0)
+    ++totals->skipped;
+  else
+    ++totals->run;
+  totals->interrupted = outcome.interrupted;
+}
+
+void RunFile(const std::string& file, const ExperimentOptions& options, const std::atomic<bool>& interrupt,
+             const Log& log, const std::function<void(const std::string&)>& result, Totals* totals) {
+  const auto plan = LoadExperiment(SourceOf(file, options));
+  if (!plan.ok()) {
+    log(fmt::format("{}: {}", file, plan.status().message()));
+    ++totals->usage;
+    return;
+  }
+  for (const std::string& warning : plan->warnings) log("warning: " + warning);
+  const auto outcome = RunPlan(*plan, options.run, interrupt, log);
+  if (!outcome.ok()) {
+    log(fmt::format("{}: {}", file, outcome.status().message()));
+    ++totals->failed;
+    return;
+  }
+  result(outcome->markdown_path);
+  CountOutcome(*outcome, totals);
+}
+
+int ExitCode(const Totals& totals) {
+  if (totals.interrupted) return kExitInterrupted;
+  if (totals.failed > 0) return kExitFailed;
+  return totals.usage > 0 ? kExitUsage : 0;
+}
+
+}  // namespace
+
+Result<std::string> CatalogueFolder() {
+  RERANKD_ASSIGN_OR_RETURN(const std::string base, FindInstalled("RERANKD_EXPERIMENTS_DIR", kBaseFile));
+  if (fs::is_directory(base)) return base;
+  return fs::path(base).parent_path().string();
+}
+
+int RunExperiments(const ExperimentOptions& asked, const Log& log,
+                   const std::function<void(const std::string&)>& result) {
+  ExperimentOptions options = asked;
+  if (options.all) {
+    const auto files = CatalogueFiles();
+    if (!files.ok()) {
+      log(files.status().message());
+      return kExitFailed;
+    }
+    options.files = *files;
+    options.run.skip_unavailable = true;
+  }
+  const InterruptGuard interrupt;
+  Totals totals;
+  for (const std::string& file : options.files) {
+    if (interrupt.flag().load()) break;
+    RunFile(Resolve(file), options, interrupt.flag(), log, result, &totals);
+  }
+  totals.interrupted |= interrupt.flag().load();
+  if (options.files.size() > 1)
+    log(fmt::format("{} experiments: {} run, {} skipped, {} failed", options.files.size(), totals.run,
+                    totals.skipped, totals.failed + totals.usage));
+  return ExitCode(totals);
+}
+
+Result<std::string> ListExperiments() {
+  RERANKD_ASSIGN_OR_RETURN(const auto files, CatalogueFiles());
+  std::string text;
+  for (const std::string& file : files) {
+    const auto plan = LoadExperiment({file, {}, {}, true});
+    const std::string description =
+        plan.ok() ? plan->variants.front().settings.description : plan.status().message();
+    text += fmt::format("{:<28} {}\n", fs::path(file).stem().string(), description);
+  }
+  return text;
+}
+
+Result<std::string> ShowExperiment(const std::string& file, const ExperimentOptions& options) {
+  RERANKD_ASSIGN_OR_RETURN(const ExperimentPlan plan, LoadExperiment(SourceOf(Resolve(file), options)));
+  std::string text;
+  for (const std::string& warning : plan.warnings) text += fmt::format("# warning: {}\n", warning);
+  for (const PlanVariant& variant : plan.variants) {
+    if (plan.variants.size() > 1) text += fmt::format("---\n# {}{}\n", plan.stem, variant.label);
+    text += DumpSettings(variant.settings);
+  }
+  return text;
+}
+
+Result<std::string> RewriteReport(const std::string& json_path) {
+  RERANKD_ASSIGN_OR_RETURN(const std::string text, ReadFile(json_path));
+  auto record = RecordFromJson(text);
+  if (!record.ok()) return record.status().WithContext(json_path);
+  const std::string folder = fs::path(json_path).parent_path().string();
+  RERANKD_RETURN_IF_ERROR(WriteReports(*record, folder));
+  return ResultPath(folder, record->stem, ".md");
+}
+
+}  // namespace rerankd::experiment

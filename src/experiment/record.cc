@@ -1,0 +1,240 @@
+#include "experiment/record.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+namespace rerankd::experiment {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr const char* kFormat = "rerankd-experiment";
+constexpr int kVersion = 1;
+
+Json ToJson(const RequestSample& s) {
+  Json j = {{"index", s.index},
+            {"start_ms", s.start_ms},
+            {"latency_ms", s.latency_ms},
+            {"pairs", s.pairs},
+            {"queue_ms", s.queue_ms},
+            {"tokenize_ms", s.tokenize_ms},
+            {"inference_ms", s.inference_ms}};
+  if (!s.error.empty()) j["error"] = s.error;
+  return j;
+}
+
+RequestSample SampleFrom(const Json& j) {
+  RequestSample s;
+  s.index = j.at("index");
+  s.start_ms = j.at("start_ms");
+  s.latency_ms = j.at("latency_ms");
+  s.pairs = j.at("pairs");
+  s.queue_ms = j.at("queue_ms");
+  s.tokenize_ms = j.at("tokenize_ms");
+  s.inference_ms = j.at("inference_ms");
+  s.error = j.value("error", "");
+  return s;
+}
+
+Json ToJson(const CellRecord& c) {
+  Json j = {{"batch", c.batch},
+            {"concurrency", c.concurrency},
+            {"seconds", c.seconds},
+            {"error", c.error},
+            {"skipped", c.skipped},
+            {"note", c.note},
+            {"client_cpu_s", c.client_cpu_s},
+            {"server_cpu_s", c.server_cpu_s},
+            {"real_tokens", c.real_tokens},
+            {"computed_tokens", c.computed_tokens},
+            {"requests", Json::array()}};
+  for (const RequestSample& sample : c.requests) j["requests"].push_back(ToJson(sample));
+  return j;
+}
+
+CellRecord CellFrom(const Json& j) {
+  CellRecord c;
+  c.batch = j.at("batch");
+  c.concurrency = j.at("concurrency");
+  c.seconds = j.at("seconds");
+  c.error = j.at("error");
+  c.skipped = j.at("skipped");
+  c.note = j.at("note");
+  c.client_cpu_s = j.at("client_cpu_s");
+  c.server_cpu_s = j.at("server_cpu_s");
+  c.real_tokens = j.at("real_tokens");
+  c.computed_tokens = j.at("computed_tokens");
+  for (const Json& sample : j.at("requests")) c.requests.push_back(SampleFrom(sample));
+  return c;
+}
+
+Json ToJson(const NamedValues& values) {
+  Json j = Json::object();
+  for (const auto& [name, value] : values) j[name] = value;
+  return j;
+}
+
+NamedValues NamedFrom(const Json& j) {
+  NamedValues values;
+  for (const auto& item : j.items()) values.emplace_back(item.key(), item.value().get<std::string>());
+  return values;
+}
+
+Json ToJson(const DatasetInfo& d) {
+  return {{"name", d.name}, {"sha256", d.sha256}, {"pairs", d.pairs}, {"bytes", d.bytes}};
+}
+
+DatasetInfo DatasetFrom(const Json& j) {
+  DatasetInfo d;
+  d.name = j.at("name");
+  d.sha256 = j.at("sha256");
+  d.pairs = j.at("pairs");
+  d.bytes = j.at("bytes");
+  return d;
+}
+
+Json ToJson(const RunRecord& r) {
+  Json j = {{"label", r.label},
+            {"name", r.name},
+            {"description", r.description},
+            {"timestamp", r.timestamp},
+            {"model", r.model},
+            {"backend", r.backend},
+            {"device", r.device},
+            {"batching", r.batching},
+            {"batching_max", r.batching_max},
+            {"batching_timeout_ms", r.batching_timeout_ms},
+            {"dataset", ToJson(r.dataset)},
+            {"server", ToJson(r.server)},
+            {"configuration", r.configuration},
+            {"metrics", Json::parse(r.metrics_json, nullptr, false)},
+            {"cells", Json::array()}};
+  if (j["metrics"].is_discarded()) j["metrics"] = nullptr;
+  for (const CellRecord& cell : r.cells) j["cells"].push_back(ToJson(cell));
+  return j;
+}
+
+RunRecord RunFrom(const Json& j) {
+  RunRecord r;
+  r.label = j.at("label");
+  r.name = j.at("name");
+  r.description = j.at("description");
+  r.timestamp = j.at("timestamp");
+  r.model = j.at("model");
+  r.backend = j.at("backend");
+  r.device = j.at("device");
+  r.batching = j.at("batching");
+  r.batching_max = j.at("batching_max");
+  r.batching_timeout_ms = j.at("batching_timeout_ms");
+  r.dataset = DatasetFrom(j.at("dataset"));
+  r.server = NamedFrom(j.at("server"));
+  r.configuration = j.at("configuration");
+  if (!j.at("metrics").is_null()) r.metrics_json = j.at("metrics").dump();
+  for (const Json& cell : j.at("cells")) r.cells.push_back(CellFrom(cell));
+  return r;
+}
+
+ExperimentRecord RecordFrom(const Json& j) {
+  ExperimentRecord record;
+  record.stem = j.at("stem");
+  record.partial = j.at("partial");
+  record.environment = NamedFrom(j.at("environment"));
+  record.warnings = j.at("warnings").get<std::vector<std::string>>();
+  for (const Json& run : j.at("runs")) record.runs.push_back(RunFrom(run));
+  return record;
+}
+
+// Readers of other programs' JSON: a missing or mistyped value is the default.
+double Number(const Json& j, const char* key, double fallback) {
+  const auto it = j.is_object() ? j.find(key) : j.end();
+  return it != j.end() && it->is_number() ? it->get<double>() : fallback;
+}
+
+std::string Text(const Json& j, const char* key) {
+  const auto it = j.is_object() ? j.find(key) : j.end();
+  if (it == j.end()) return "";
+  return it->is_string() ? it->get<std::string>() : it->dump();
+}
+
+const Json& Object(const Json& j, const char* key) {
+  static const Json kEmpty = Json::object();
+  const auto it = j.is_object() ? j.find(key) : j.end();
+  return it != j.end() && (it->is_object() || it->is_array()) ? *it : kEmpty;
+}
+
+std::vector<double> NumbersOf(const Json& array) {
+  std::vector<double> numbers;
+  if (!array.is_array()) return numbers;
+  for (const Json& item : array)
+    if (item.is_number()) numbers.push_back(item.get<double>());
+  return numbers;
+}
+
+void ReadStages(const Json& j, ServerMetrics* m) {
+  const std::pair<const char*, const char*> kStages[] = {
+      {"tokenize", "tokenize_pct"}, {"queue_wait", "queue_wait_pct"}, {"model_inference", "inference_pct"}};
+  const Json& percentages = Object(j, "stage_percentages");
+  if (percentages.empty()) return;
+  for (const auto& [stage, percent] : kStages) {
+    const Json& values = Object(Object(j, "stage_breakdown"), stage);
+    m->stages[stage] = {Number(values, "avg_ms", 0), Number(values, "p50_ms", 0), Number(values, "p95_ms", 0),
+                        Number(values, "p99_ms", 0), Number(percentages, percent, 0)};
+  }
+  m->stages["other"].percent = Number(percentages, "other_pct", 0);
+}
+
+void ReadWorkers(const Json& j, ServerMetrics* m) {
+  const Json& workers = Object(j, "worker_stats");
+  if (!workers.is_array()) return;
+  for (const Json& w : workers)
+    m->workers.push_back({Text(w, "worker_id"), Number(w, "avg_ms", 0), Number(w, "p95_ms", 0),
+                          Number(w, "throughput_qps", 0), static_cast<int64_t>(Number(w, "query_count", 0))});
+}
+
+}  // namespace
+
+std::string RecordToJson(const ExperimentRecord& record) {
+  Json j = {{"format", kFormat},
+            {"version", kVersion},
+            {"stem", record.stem},
+            {"partial", record.partial},
+            {"environment", ToJson(record.environment)},
+            {"warnings", record.warnings},
+            {"runs", Json::array()}};
+  for (const RunRecord& run : record.runs) j["runs"].push_back(ToJson(run));
+  return j.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+Result<ExperimentRecord> RecordFromJson(const std::string& text) {
+  try {
+    const Json j = Json::parse(text);
+    if (!j.is_object() || j.value("format", "") != kFormat)
+      return InvalidArgument("not the raw data of an experiment (no \"format\": \"rerankd-experiment\")");
+    if (j.at("version") != kVersion)
+      return InvalidArgument(fmt::format("raw data of version {}; this program reads version {}",
+                                         j.at("version").dump(), kVersion));
+    return RecordFrom(j);
+  } catch (const Json::exception& e) {
+    return InvalidArgument(fmt::format("raw data is damaged: {}", e.what()));
+  }
+}
+
+Result<ServerMetrics> ParseServerMetrics(const std::string& json) {
+  const Json j = Json::parse(json, nullptr, false);
+  if (!j.is_object()) return InvalidArgument("the server's metrics are not a JSON object");
+  ServerMetrics m;
+  for (const auto& item : Object(j, "history").items()) m.history[item.key()] = NumbersOf(item.value());
+  ReadStages(j, &m);
+  ReadWorkers(j, &m);
+  const Json& own = Object(j, "rerankd");
+  m.real_tokens = static_cast<int64_t>(Number(Object(own, "tokens"), "real", -1));
+  m.computed_tokens = static_cast<int64_t>(Number(Object(own, "tokens"), "computed", -1));
+  m.worker_utilization_pct = Number(own, "worker_utilization_pct", -1);
+  m.padded_waste_pct = Number(Object(j, "padding_analysis"), "avg_padding_pct", -1);
+  m.backend = Text(j, "backend_type");
+  m.device = Text(j, "device");
+  return m;
+}
+
+}  // namespace rerankd::experiment

@@ -1,0 +1,96 @@
+// Everything that was measured in an experiment: reports are pure functions of it, and it is what the .json
+// file holds. Milliseconds and seconds as named; negative = not known.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+
+namespace rerankd::experiment {
+
+struct RequestSample {
+  int64_t index = 0;      // i of the cell: decides which pairs were sent
+  double start_ms = 0;    // since the cell's first request was sent
+  double latency_ms = 0;  // client: before building the message until the reply is decoded
+  int pairs = 0;
+  double queue_ms = -1, tokenize_ms = -1, inference_ms = -1;  // as the server reports them
+  std::string error;                                          // empty = answered
+};
+
+// One (batch size, concurrency) of the grid.
+struct CellRecord {
+  int batch = 0, concurrency = 0;
+  double seconds = 0;    // first submit to last completion, wall
+  std::string error;     // empty = good; then the cell is an error row
+  bool skipped = false;  // with `error` as the reason: this machine cannot run it
+  std::string note;      // what limited the cell, e.g. a time budget
+  double client_cpu_s = -1, server_cpu_s = -1;
+  int64_t real_tokens = -1, computed_tokens = -1;
+  std::vector<RequestSample> requests;  // by index; failed ones included
+
+  bool good() const { return error.empty(); }
+};
+
+using NamedValues = std::vector<std::pair<std::string, std::string>>;
+
+struct DatasetInfo {
+  std::string name;  // file name or "bundled"
+  std::string sha256;
+  int64_t pairs = 0;
+  int64_t bytes = 0;  // of the texts
+};
+
+// One server and the grid that was run on it.
+struct RunRecord {
+  std::string label;  // of the sweep; empty without one
+  std::string name, description;
+  std::string timestamp;  // local, "YYYY-MM-DD HH:MM:SS"
+  std::string model, backend, device;
+  bool batching = false;
+  int batching_max = 0;
+  double batching_timeout_ms = 0;
+  DatasetInfo dataset;
+  NamedValues server;         // what the server said about itself when it was ready
+  std::string configuration;  // effective, YAML
+  std::string metrics_json;   // the server's /metrics.json after the last cell; empty = not had
+  std::vector<CellRecord> cells;
+};
+
+struct ExperimentRecord {
+  std::string stem;  // names the result files
+  bool partial = false;
+  NamedValues environment;
+  std::vector<std::string> warnings;
+  std::vector<RunRecord> runs;
+};
+
+// Reading what WriteRecord wrote gives an equal record: numbers survive exactly.
+std::string RecordToJson(const ExperimentRecord& record);
+// kInvalidArgument: not JSON, or not of this shape (names the key).
+Result<ExperimentRecord> RecordFromJson(const std::string& text);
+
+// What the reports use of /metrics.json. Missing keys give empty values: any server may be the target.
+struct ServerMetrics {
+  struct Stage {
+    double avg = 0, p50 = 0, p95 = 0, p99 = 0, percent = 0;
+  };
+  struct Worker {
+    std::string id;
+    double avg = 0, p95 = 0, throughput = 0;
+    int64_t queries = 0;
+  };
+  std::map<std::string, std::vector<double>> history;  // by key of the "history" object
+  std::map<std::string, Stage> stages;                 // "tokenize", "queue_wait", "model_inference", "other"
+  std::vector<Worker> workers;
+  int64_t real_tokens = -1, computed_tokens = -1;
+  double worker_utilization_pct = -1;
+  double padded_waste_pct = -1;  // mean of requests, if each were padded to its longest pair
+  std::string backend, device;
+};
+Result<ServerMetrics> ParseServerMetrics(const std::string& json);
+
+}  // namespace rerankd::experiment

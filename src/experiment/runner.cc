@@ -1,0 +1,133 @@
+#include "experiment/runner.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <ctime>
+#include <filesystem>
+#include <map>
+#include <utility>
+
+#include "base/file.h"
+#include "experiment/dataset.h"
+#include "experiment/environment.h"
+#include "experiment/report.h"
+#include "experiment/variant_runner.h"
+
+namespace rerankd::experiment {
+namespace {
+
+namespace fs = std::filesystem;
+
+using DatasetKey = std::pair<std::string, int>;
+using Datasets = std::map<DatasetKey, Dataset>;
+
+std::string LocalTime() {
+  const std::time_t now = std::time(nullptr);
+  std::tm local{};
+  localtime_r(&now, &local);
+  return fmt::format("{:%Y-%m-%d %H:%M:%S}", local);
+}
+
+DatasetKey KeyOf(const Settings& settings) {
+  return {settings.experiment.dataset, settings.experiment.dataset_size};
+}
+
+// All that the plan names, before anything is started.
+Result<Datasets> LoadDatasets(const ExperimentPlan& plan) {
+  Datasets datasets;
+  for (const PlanVariant& variant : plan.variants) {
+    const DatasetKey key = KeyOf(variant.settings);
+    if (datasets.contains(key)) continue;
+    RERANKD_ASSIGN_OR_RETURN(Dataset dataset, LoadDataset(key.first, key.second));
+    datasets.emplace(key, std::move(dataset));
+  }
+  return datasets;
+}
+
+// The server of an experiment listens on free ports of the loopback address.
+Settings Served(Settings settings) {
+  settings.server.host = "127.0.0.1";
+  settings.server.grpc_port = 0;
+  settings.server.http_port = 0;
+  settings.server.prometheus_port = -1;
+  return settings;
+}
+
+RunRecord MakeRun(const PlanVariant& variant, const std::string& stem, const DatasetInfo& dataset) {
+  const Settings& s = variant.settings;
+  RunRecord run;
+  run.label = variant.label;
+  run.name = (s.name.empty() ? stem : s.name) + variant.label;
+  run.description = s.description;
+  run.timestamp = LocalTime();
+  run.model = s.instances.front().model;
+  run.backend = s.instances.front().backend;
+  run.device = s.instances.front().device;
+  run.batching = s.batching.enabled;
+  run.batching_max = s.batching.max_batch_size;
+  run.batching_timeout_ms = s.batching.timeout_ms;
+  run.configuration = DumpSettings(Served(s));
+  run.dataset = dataset;
+  return run;
+}
+
+Status MakeFolder(const std::string& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error || !fs::is_directory(path))
+    return InvalidArgument(fmt::format("cannot make the results folder {}: {}", path, error.message()));
+  return {};
+}
+
+void CountCells(const ExperimentRecord& record, RunOutcome* outcome) {
+  for (const RunRecord& run : record.runs) {
+    for (const CellRecord& cell : run.cells) {
+      ++(cell.good() ? outcome->good : cell.skipped ? outcome->skipped : outcome->failed);
+      if (!cell.good() && outcome->reason.empty()) outcome->reason = cell.error;
+    }
+  }
+}
+
+}  // namespace
+
+std::string ResultPath(const std::string& out, const std::string& stem, const std::string& extension) {
+  return (fs::path(out) / (stem + "_results" + extension)).string();
+}
+
+Status WriteReports(const ExperimentRecord& record, const std::string& out) {
+  RERANKD_RETURN_IF_ERROR(WriteFileAtomically(ResultPath(out, record.stem, ".md"), MarkdownReport(record)));
+  return WriteFileAtomically(ResultPath(out, record.stem, ".csv"), CsvReport(record));
+}
+
+Result<RunOutcome> RunPlan(const ExperimentPlan& plan, const RunOptions& options,
+                           const std::atomic<bool>& interrupt, const Log& log) {
+  RERANKD_RETURN_IF_ERROR(MakeFolder(options.out));
+  RERANKD_ASSIGN_OR_RETURN(const Datasets datasets, LoadDatasets(plan));
+  ExperimentRecord record;
+  record.stem = plan.stem;
+  record.environment = DescribeEnvironment();
+  record.warnings = plan.warnings;
+  const auto save = [&]() -> Status {
+    record.partial = interrupt.load();
+    RERANKD_RETURN_IF_ERROR(
+        WriteFileAtomically(ResultPath(options.out, record.stem, ".json"), RecordToJson(record)));
+    return WriteReports(record, options.out);
+  };
+  for (const PlanVariant& variant : plan.variants) {
+    if (interrupt.load()) break;
+    const Dataset& dataset = datasets.at(KeyOf(variant.settings));
+    record.runs.push_back(MakeRun(variant, plan.stem, dataset.info));
+    log(record.runs.back().name);
+    VariantRunner runner(variant.settings, dataset, options, interrupt, log);
+    RERANKD_RETURN_IF_ERROR(runner.Run(&record.runs.back(), save));
+  }
+  RERANKD_RETURN_IF_ERROR(save());
+  RunOutcome outcome;
+  outcome.markdown_path = ResultPath(options.out, record.stem, ".md");
+  outcome.interrupted = record.partial;
+  CountCells(record, &outcome);
+  return outcome;
+}
+
+}  // namespace rerankd::experiment
