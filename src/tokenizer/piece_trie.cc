@@ -9,6 +9,7 @@ namespace {
 
 constexpr uint64_t kFree = ~uint64_t{0};
 constexpr int kChildBits = 28;
+constexpr uint16_t kMaxDepth = UINT16_MAX;
 
 uint64_t EdgeKey(int32_t node, uint8_t byte) { return static_cast<uint64_t>(node) << 8 | byte; }
 
@@ -70,13 +71,15 @@ void PieceTrie::Insert(std::string_view piece, bool continuing, int32_t id) {
 }
 
 void PieceTrie::Link() {
-  // A failure link points to a shallower node, so nodes are linked in order of depth.
-  std::vector<int32_t> order(nodes_.size() - 2);
-  std::iota(order.begin(), order.end(), 2);
-  std::stable_sort(order.begin(), order.end(), [this](int32_t a, int32_t b) {
-    return origins_[static_cast<size_t>(a)].depth < origins_[static_cast<size_t>(b)].depth;
-  });
-  for (const int32_t node : order) LinkNode(node);
+  // A failure link points to a shallower node, so nodes are linked in order of depth (a counting sort).
+  std::vector<size_t> begin(size_t{kMaxDepth} + 2);
+  for (const Origin& origin : origins_) ++begin[size_t{origin.depth} + 1];
+  std::partial_sum(begin.begin(), begin.end(), begin.begin());
+  std::vector<int32_t> order(nodes_.size());
+  for (size_t node = 0; node < nodes_.size(); ++node)
+    order[begin[origins_[node].depth]++] = static_cast<int32_t>(node);
+  for (const int32_t node : order)
+    if (node != kWordRoot && node != kContinuationRoot) LinkNode(node);
   origins_ = {};
 }
 
@@ -88,17 +91,16 @@ void PieceTrie::LinkNode(int32_t index) {
     node.fail = kContinuationRoot;
   } else {
     const Origin& origin = origins_[static_cast<size_t>(index)];
-    int32_t at = origin.parent;
+    int32_t at = origin.parent, child = kNone;
     // Emits what the parent emits, then follows links until the byte fits.
     do {
       const Node& from = nodes_[static_cast<size_t>(at)];
       for (uint32_t i = 0; i < from.pops_count; ++i) pops_.push_back(pops_[from.pops_begin + i]);
       at = from.fail;
-    } while (at != kNone && Child(at, origin.byte) == kNone);
-    if (at == kNone)
-      pops_.resize(node.pops_begin);
-    else
-      node.fail = Child(at, origin.byte);
+      if (at != kNone) child = Child(at, origin.byte);
+    } while (at != kNone && child == kNone);
+    if (child == kNone) pops_.resize(node.pops_begin);
+    node.fail = child;
   }
   node.pops_count = static_cast<uint32_t>(pops_.size()) - node.pops_begin;
 }
