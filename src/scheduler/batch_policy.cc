@@ -38,6 +38,7 @@ int64_t BatchBudget(const BudgetView& view) {
 }
 
 Job* TakeBatch(const BatchLimits& limits, TimePoint now, FairQueue* queue, MicroBatch* batch) {
+  bool fresh = false;
   while (const QueuedPair* pair = queue->Peek(limits.padded ? batch->longest : 0)) {
     const bool known = !batch->shares.empty() && batch->shares.back().job.get() == pair->job;
     if (!known && pair->job->Lapsed(now)) return pair->job;
@@ -45,6 +46,8 @@ Job* TakeBatch(const BatchLimits& limits, TimePoint now, FairQueue* queue, Micro
     const int64_t cost = BatchCost(limits.padded, rows, batch->tokens + pair->tokens,
                                    std::max<int>(batch->longest, pair->tokens));
     if (rows > 1 && (cost > limits.budget || (limits.max_rows > 0 && rows > limits.max_rows))) return nullptr;
+    if (fresh && !queue->turn_is_fresh()) return nullptr;
+    if (rows == 1) fresh = queue->turn_is_fresh() && !limits.padded;
     batch->Add(queue->Pop());
   }
   return nullptr;

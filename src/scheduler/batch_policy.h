@@ -19,7 +19,7 @@ struct BatchLimits {
 struct BudgetView {
   int64_t batch_tokens = 256;  // preferred size
   bool padded = false;
-  int64_t backlog = 0;          // tokens that wait or will, for these workers
+  int64_t backlog = 0;          // tokens to share out: of new flows if any wait, else all that is not running
   int workers = 1;              // that share the backlog
   double units_per_second = 0;  // of one worker; 0 = not measured yet
   double max_quantum_ms = 20;   // work in one dispatch to a padded backend
@@ -36,8 +36,9 @@ inline int64_t BatchCost(bool padded, int rows, int64_t tokens, int longest) {
 }
 
 // Moves pairs from `queue` into `batch` in fair order until the next one would exceed the limits; an empty
-// batch takes one pair whatever its size. Returns null when done; or a job that lapsed by `now` and whose
-// turn it is: close it in the queue, then call again.
+// batch takes one pair whatever its size. Unpadded, a batch that begins with new flows takes no pairs of old
+// ones: they would only delay it. Returns null when done; or a job that lapsed by `now` and whose turn it is:
+// close it in the queue, then call again.
 Job* TakeBatch(const BatchLimits& limits, TimePoint now, FairQueue* queue, MicroBatch* batch);
 
 }  // namespace rerankd

@@ -118,6 +118,14 @@ QueuedPair FairQueue::Pop() {
   return pair;
 }
 
+int64_t FairQueue::FreshTokens(int64_t enough) const {
+  int64_t tokens = 0;
+  for (const Tenant* tenant : active_)
+    for (auto flow = tenant->fresh.begin(); flow != tenant->fresh.end() && tokens < enough; ++flow)
+      tokens += (*flow)->tokens;
+  return tokens;
+}
+
 void FairQueue::List(Flow* flow) {
   if (flow->listed || flow->pairs.empty()) return;
   Tenant& tenant = *flow->tenant;

@@ -37,11 +37,15 @@ class FairQueue {
   // The pair whose turn it is; null if nothing can be served. With by_length, the longest pair of the flow in
   // turn that is not longer than `longest` if it has one (0 = no limit). Valid until the next call.
   const QueuedPair* Peek(int longest);
+  // Does the pair that Peek returned belong to a flow that still has credit?
+  bool turn_is_fresh() const { return turn_ != nullptr && turn_->credit > 0; }
   // Takes what the last Peek returned.
   QueuedPair Pop();
 
   bool empty() const { return tokens_ == 0; }
   int64_t tokens() const { return tokens_; }  // that can be served, held flows excluded
+  // Tokens of flows that still have credit, counted up to `enough`.
+  int64_t FreshTokens(int64_t enough) const;
 
  private:
   struct Flow;

@@ -53,6 +53,7 @@ struct Job : std::enable_shared_from_this<Job> {
   std::vector<std::unique_ptr<EncodedPairs>> slices;
   int next_document = 0;    // first one not yet cut into a slice
   int dispatched = 0;       // pairs handed to workers
+  int encoded = 0;          // pairs that tokenizer threads have finished
   int pending_pairs = 0;    // not yet through their last stage
   int64_t queued_cost = 0;  // tokens: estimates until tokenised
   TimePoint first_start{}, last_end{};

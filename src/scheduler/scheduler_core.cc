@@ -175,12 +175,15 @@ void SchedulerCore::Enqueue(Job* job) {
     const auto joined = instance.window.Join(job->flow, job->accepted);
     job->flow = joined.window;
     full = joined.full;
+    Held& held = held_[job->flow];
+    held.instance = job->instance;
+    ++held.unencoded;
   }
   const std::string& tenant = options_.window.enabled ? std::string() : job->request.tenant;
   const auto weight = options_.tenant_weights.find(tenant);
   instance.queue.Open(job->flow, tenant, weight == options_.tenant_weights.end() ? 1 : weight->second,
                       options_.window.enabled);
-  if (full) instance.queue.Release(job->flow);
+  if (full) CloseWindow(job->flow);
 }
 
 std::optional<Slice> SchedulerCore::NextSlice(TimePoint now) {
@@ -231,6 +234,7 @@ int SchedulerCore::SliceDone(Slice slice, const Status& status, Duration took) {
     job->counts.truncated_pairs += job->truncated[at];
   }
   job->slices.push_back(std::move(slice.encoded));
+  job->encoded += slice.end - slice.begin;
   if (options_.mode == PipelineMode::kTokenizationOnly) {
     job->pending_pairs -= slice.end - slice.begin;
     if (job->pending_pairs == 0) Finish(job, {});
@@ -239,6 +243,7 @@ int SchedulerCore::SliceDone(Slice slice, const Status& status, Duration took) {
   if (job->stage == Job::Stage::kTokenizing) job->stage = Job::Stage::kReady;
   Instance& instance = home(*job);
   instance.queue.Push(job->flow, pairs);
+  if (job->encoded == job->size()) NoteEncoded(*job);
   const int64_t budget = LimitsFor(instance).budget;
   return static_cast<int>((tokens + budget - 1) / budget);
 }
@@ -255,14 +260,23 @@ SchedulerCore::Instance* SchedulerCore::QueueFor(int worker) {
   return longest;
 }
 
+// New flows share the workers among themselves first: a small one must not wait for a micro-batch that was
+// sized by the large ones behind it.
+int64_t SchedulerCore::Backlog(const Instance& instance, int64_t enough) const {
+  const int64_t fresh = instance.queue.FreshTokens(enough);
+  if (fresh > 0) return fresh;
+  const Group& group = groups_[static_cast<size_t>(instance.group)];
+  return std::max<int64_t>(group.queued_cost - group.running_cost, 0);
+}
+
 BatchLimits SchedulerCore::LimitsFor(const Instance& instance) const {
   const Group& group = groups_[static_cast<size_t>(instance.group)];
   const BackendCaps& caps = instance.spec.caps;
   BudgetView view;
   view.batch_tokens = PreferredTokens(options_, caps);
   view.padded = caps.padded;
-  view.backlog = std::max<int64_t>(group.queued_cost - group.running_cost, 0);
   view.workers = group.live_workers;
+  view.backlog = Backlog(instance, view.batch_tokens * view.workers);
   view.units_per_second = group.units.per_second();
   view.max_quantum_ms = options_.max_quantum_ms;
   return {BatchBudget(view), caps.max_rows, caps.padded};
@@ -357,8 +371,29 @@ void SchedulerCore::Tick(TimePoint now) {
 void SchedulerCore::CloseWindows(TimePoint now, bool all) {
   for (Instance& instance : instances_) {
     const TimePoint at = all && instance.window.closes() ? *instance.window.closes() : now;
-    if (const auto window = instance.window.CloseAt(at)) instance.queue.Release(*window);
+    if (const uint64_t window = instance.window.CloseAt(at); window != 0) CloseWindow(window);
   }
+}
+
+void SchedulerCore::CloseWindow(uint64_t flow) {
+  const auto held = held_.find(flow);
+  if (held == held_.end()) return;  // all its requests were given up
+  held->second.closed = true;
+  ReleaseIfComplete(flow);
+}
+
+void SchedulerCore::NoteEncoded(const Job& job) {
+  const auto held = held_.find(job.flow);
+  if (held == held_.end()) return;
+  --held->second.unencoded;
+  ReleaseIfComplete(job.flow);
+}
+
+void SchedulerCore::ReleaseIfComplete(uint64_t flow) {
+  const auto held = held_.find(flow);
+  if (!held->second.closed || held->second.unencoded > 0) return;
+  instances_[static_cast<size_t>(held->second.instance)].queue.Release(flow);
+  held_.erase(held);
 }
 
 std::optional<TimePoint> SchedulerCore::next_timer() const {
@@ -386,6 +421,7 @@ void SchedulerCore::Finish(Job* job, Status status) {
   job->finished = true;
   Instance& instance = home(*job);
   instance.queue.Close(*job);
+  if (job->encoded < job->size()) NoteEncoded(*job);  // nothing more will come of it
   --instance.requests;
   Charge(job, -job->queued_cost);
   untokenized_ -= EstimateTokens(job->request, job->next_document, job->size());
@@ -394,6 +430,13 @@ void SchedulerCore::Finish(Job* job, Status status) {
   if (job->next_document < job->size()) std::erase(tokenizer_ring_, job->shared_from_this());
   finished_.push_back({*job->position, std::move(status)});
   jobs_.erase(job->position);
+}
+
+int64_t SchedulerCore::waiting_tokens(int group) const {
+  int64_t tokens = 0;
+  for (const int i : groups_[static_cast<size_t>(group)].instances)
+    tokens += instances_[static_cast<size_t>(i)].queue.tokens();
+  return tokens;
 }
 
 EngineStats SchedulerCore::stats() const {

@@ -101,7 +101,8 @@ class SchedulerCore {
   int group_of(int worker) const { return group_of_instance(instance_of(worker)); }
   int group_of_instance(int instance) const { return instances_[static_cast<size_t>(instance)].group; }
   int group_count() const { return static_cast<int>(groups_.size()); }
-  EngineStats stats() const;  // usage is left to the owner of the backends
+  int64_t waiting_tokens(int group) const;  // of pairs that a worker could take now
+  EngineStats stats() const;                // usage is left to the owner of the backends
 
  private:
   struct Worker {
@@ -124,6 +125,12 @@ class SchedulerCore {
     FairQueue queue;
     BatchWindow window;
   };
+  // A batch window that is not served yet. It is when it is closed and all its requests are encoded.
+  struct Held {
+    int instance = 0;
+    int unencoded = 0;  // requests
+    bool closed = false;
+  };
 
   Status CheckRequest(Job* job, TimePoint now);
   Status Route(Job* job);
@@ -132,6 +139,7 @@ class SchedulerCore {
   int64_t TokensAhead(const Job& job) const;
   double WaitMs(const Job& job, double limit_ms) const;
   Instance* QueueFor(int worker);
+  int64_t Backlog(const Instance& instance, int64_t enough) const;
   BatchLimits LimitsFor(const Instance& instance) const;
   void Count(int worker, const MicroBatch& batch, const BatchStats& stats, Duration busy);
   void Charge(Job* job, int64_t cost);
@@ -139,6 +147,9 @@ class SchedulerCore {
   void FinishLapsed(Job* job, TimePoint now);
   void FailGroup(int group, const Status& status);
   void CloseWindows(TimePoint now, bool all);
+  void CloseWindow(uint64_t flow);
+  void NoteEncoded(const Job& job);
+  void ReleaseIfComplete(uint64_t flow);
 
   Instance& home(const Job& job) { return instances_[static_cast<size_t>(job.instance)]; }
   const Instance& home(const Job& job) const { return instances_[static_cast<size_t>(job.instance)]; }
@@ -150,6 +161,7 @@ class SchedulerCore {
   std::list<std::shared_ptr<Job>> jobs_;  // admitted, unfinished
   std::list<std::shared_ptr<Job>> tokenizer_ring_;
   std::set<std::pair<TimePoint, Job*>> deadlines_;
+  std::map<uint64_t, Held> held_;  // by flow
   std::vector<Finished> finished_;
   RateMeter tokenizer_rate_;  // of one thread
   int64_t untokenized_ = 0;   // estimated tokens not yet encoded

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <utility>
 
 #include "base/clock.h"
 
@@ -25,32 +26,25 @@ class BatchWindow {
     uint64_t window;
     bool full;  // this request closed it
   };
-  // Adds a request to the open window, or opens one named `next_id`.
+  // Adds a request to the open window, or opens one named `next_id` (not 0).
   Joined Join(uint64_t next_id, TimePoint now) {
-    if (!window_) {
+    if (window_ == 0) {
       window_ = next_id;
       closes_ = now + options_.timeout;
       requests_ = 0;
     }
-    const uint64_t window = *window_;
     const bool full = ++requests_ >= std::max(options_.max_requests, 1);
-    if (full) window_.reset();
-    return {window, full};
+    return {full ? std::exchange(window_, 0) : window_, full};
   }
 
-  // The window that has to close by `now`.
-  std::optional<uint64_t> CloseAt(TimePoint now) {
-    if (!window_ || now < closes_) return std::nullopt;
-    const uint64_t window = *window_;
-    window_.reset();
-    return window;
-  }
+  // The window that has to close by `now`; 0 if none.
+  uint64_t CloseAt(TimePoint now) { return window_ != 0 && now >= closes_ ? std::exchange(window_, 0) : 0; }
 
-  std::optional<TimePoint> closes() const { return window_ ? std::optional(closes_) : std::nullopt; }
+  std::optional<TimePoint> closes() const { return window_ != 0 ? std::optional(closes_) : std::nullopt; }
 
  private:
   const WindowOptions options_;
-  std::optional<uint64_t> window_;
+  uint64_t window_ = 0;  // 0 = none is open
   TimePoint closes_{};
   int requests_ = 0;
 };
