@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "inference.grpc.pb.h"
 
 namespace rerankd::experiment {
@@ -56,14 +57,22 @@ std::string Flaw(const inference::InferResponse& response, const LoadSpec& spec)
   return "";
 }
 
-// A number of the trailing metadata; -1 when the server does not send it.
-double Trailer(const grpc::ClientContext& context, const char* name) {
+// The milliseconds of `stage` in the trailing metadata: "server-timing: queue;dur=0.125, tokenize;dur=…" (the
+// form of the HTTP header of that name); -1 when the server does not say.
+double StageMs(const grpc::ClientContext& context, std::string_view stage) {
   const auto& trailers = context.GetServerTrailingMetadata();
-  const auto it = trailers.find(name);
+  const auto it = trailers.find("server-timing");
   if (it == trailers.end()) return -1;
-  double value = 0;
-  const auto [stop, error] = std::from_chars(it->second.begin(), it->second.end(), value);
-  return error == std::errc() && stop == it->second.end() && value >= 0 ? value : -1;
+  const std::string_view text(it->second.data(), it->second.size());
+  for (std::string_view part : Split(text, ',')) {
+    while (part.starts_with(' ')) part.remove_prefix(1);
+    const std::string prefix = std::string(stage) + ";dur=";
+    if (!part.starts_with(prefix)) continue;
+    double value = 0;
+    const auto [stop, error] = std::from_chars(part.data() + prefix.size(), part.data() + part.size(), value);
+    return error == std::errc() && value >= 0 ? value : -1;
+  }
+  return -1;
 }
 
 std::string CodeText(grpc::StatusCode code) {
@@ -116,9 +125,9 @@ RequestSample LoadGenerator::Call(int64_t index, const LoadSpec& spec) const {
   const grpc::Status status = stub->Infer(&context, BuildRequest(dataset_, index, spec.batch), &response);
   sample.latency_ms = ToMs(Now() - start);
   sample.start_ms = ToMs(start.time_since_epoch());
-  sample.queue_ms = Trailer(context, "x-queue-time");
-  sample.tokenize_ms = Trailer(context, "x-tokenization-time");
-  sample.inference_ms = Trailer(context, "x-inference-time");
+  sample.queue_ms = StageMs(context, "queue");
+  sample.tokenize_ms = StageMs(context, "tokenize");
+  sample.inference_ms = StageMs(context, "inference");
   sample.error = status.ok() ? Flaw(response, spec)
                              : fmt::format("{}: {}", CodeText(status.error_code()), status.error_message());
   return sample;

@@ -23,7 +23,7 @@ namespace {
 constexpr std::string_view kReady = "rerankd ready ";
 constexpr size_t kKeptLines = 12;
 constexpr auto kPoll = std::chrono::milliseconds(20);
-constexpr auto kGrace = std::chrono::seconds(10);
+constexpr double kGraceSeconds = 10;
 
 NamedValues ParseReady(std::string_view line) {
   NamedValues values;
@@ -178,6 +178,12 @@ bool ServerProcess::Alive() {
   return pid_ > 0;
 }
 
+bool ServerProcess::EndsWithin(double seconds) {
+  const TimePoint deadline = SteadyClock::Get().Now() + FromMs(seconds * 1000);
+  while (Alive() && SteadyClock::Get().Now() < deadline) std::this_thread::sleep_for(kPoll);
+  return pid_ <= 0;
+}
+
 std::string ServerProcess::WhyDead() const {
   return fmt::format("{}; its log ends: {}", exit_text_, LogTail());
 }
@@ -197,9 +203,7 @@ double ServerProcess::CpuSeconds() const {
 void ServerProcess::Stop() {
   if (Alive()) {
     kill(pid_, SIGTERM);
-    const TimePoint deadline = SteadyClock::Get().Now() + kGrace;
-    while (Alive() && SteadyClock::Get().Now() < deadline) std::this_thread::sleep_for(kPoll);
-    if (pid_ > 0) {
+    if (!EndsWithin(kGraceSeconds)) {
       kill(pid_, SIGKILL);
       int status = 0;
       if (waitpid(pid_, &status, 0) == pid_) Reap(status);

@@ -22,6 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kHttpTimeoutMs = 10'000;
+constexpr double kBrokenSeconds = 0.3;  // from a broken connection to the end of its process
 
 // A configuration file that lives as long as this.
 class TemporaryFile {
@@ -61,7 +62,7 @@ Status VariantRunner::Run(RunRecord* run, const std::function<Status()>& save) {
       if (interrupt_.load()) return {};
       run->cells.push_back(RunCell(batch, concurrency, run));
       LogCell(run->cells.back());
-      if (server_ != nullptr) FetchMetrics(run);
+      if (server_ != nullptr && server_->Alive()) FetchMetrics(run);
       RERANKD_RETURN_IF_ERROR(save());
     }
   }
@@ -80,7 +81,8 @@ CellRecord VariantRunner::RunCell(int batch, int concurrency, RunRecord* run) {
   }
   const Status status = Measure(&cell);
   if (!status.ok()) cell.error = status.message();
-  if (!cell.good() && !server_->Alive()) cell.error += "; the server ended: " + server_->WhyDead();
+  if (!cell.good() && server_->EndsWithin(kBrokenSeconds))
+    cell.error += "; the server ended: " + server_->WhyDead();
   return cell;
 }
 

@@ -1,0 +1,298 @@
+// Data sets, load and the runner against a scripted server on real sockets.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "base/file.h"
+#include "experiment/catalogue.h"
+#include "experiment/dataset.h"
+#include "experiment/http_get.h"
+#include "experiment/report.h"
+#include "experiment/server_process.h"
+
+namespace rerankd::experiment {
+namespace {
+
+using testing::AllOf;
+using testing::Contains;
+using testing::HasSubstr;
+using testing::SizeIs;
+namespace fs = std::filesystem;
+
+class ExperimentTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    fs::create_directories(folder_);
+    SetScript("FAKE_METRICS", std::string(RERANKD_SOURCE_DIR) + "/src/experiment/testing/metrics.json");
+    Write("pairs.tsv", "q1\td1\nq2\td22\nq3\td333\n");
+  }
+  void TearDown() override {
+    for (const std::string& name : script_) unsetenv(name.c_str());
+    fs::remove_all(folder_);
+  }
+
+  void SetScript(const std::string& name, const std::string& value) {
+    setenv(name.c_str(), value.c_str(), 1);
+    script_.push_back(name);
+  }
+  std::string Write(const std::string& name, const std::string& text) {
+    const std::string path = (folder_ / name).string();
+    std::ofstream(path) << text;
+    return path;
+  }
+  std::string DatasetError(const std::string& name, const std::string& text) {
+    return LoadDataset(Write(name, text), 100).status().message();
+  }
+
+  ExperimentOptions Options(const std::string& yaml) {
+    ExperimentOptions options;
+    options.files = {Write("exp.yaml", "experiment:\n  dataset: pairs.tsv\n  warmup_iterations: 1\n" + yaml)};
+    options.run.out = (folder_ / "out").string();
+    options.run.server_program = FAKE_SERVER;
+    options.run.progress = false;
+    return options;
+  }
+  int Run(const ExperimentOptions& options) {
+    return RunExperiments(
+        options, [this](const std::string& line) { log_ += line + "\n"; },
+        [this](const std::string& path) { reports_.push_back(path); });
+  }
+  std::string Result(const std::string& extension) {
+    auto text = ReadFile(ResultPath((folder_ / "out").string(), "exp", extension));
+    return text.ok() ? *text : text.status().ToString();
+  }
+  ExperimentRecord Record() {
+    auto record = RecordFromJson(Result(".json"));
+    EXPECT_TRUE(record.ok()) << record.status().ToString();
+    return record.ok() ? *record : ExperimentRecord();
+  }
+
+  const fs::path folder_ =
+      fs::path(testing::TempDir()) / ("rerankd_experiment_" + std::to_string(::getpid()));
+  std::vector<std::string> script_, reports_;
+  std::string log_;
+};
+
+TEST_F(ExperimentTest, ReadsEveryKindOfDataSet) {
+  for (const auto& [name, text] : std::vector<std::pair<std::string, std::string>>{
+           {"a.jsonl",
+            "{\"query\": \"q1\", \"document\": \"d1\"}\n\n{\"query\": \"q2\", \"document\": \"d2\", \"x\": "
+            "1}\n"},
+           {"a.tsv", "q1\td1\nq2\td2\n"},
+           {"a.json", "[[\"q1\", \"d1\"], [\"q2\", \"d2\"]]"}}) {
+    const auto dataset = LoadDataset(Write(name, text), 100);
+    ASSERT_TRUE(dataset.ok()) << dataset.status().ToString();
+    ASSERT_THAT(dataset->pairs, SizeIs(2)) << name;
+    EXPECT_EQ(dataset->pairs[1].second, "d2");
+    EXPECT_EQ(dataset->info.bytes, 8);
+    EXPECT_THAT(dataset->info.sha256, SizeIs(64));
+    EXPECT_THAT(LoadDataset(Write(name, text), 1)->pairs, SizeIs(1));
+  }
+}
+
+TEST_F(ExperimentTest, MalformedDataSetsNameTheLine) {
+  EXPECT_THAT(DatasetError("a.jsonl", "{\"query\": \"q\", \"document\": \"d\"}\n{\"query\": \"q\"}\n"),
+              AllOf(HasSubstr("a.jsonl:2"), HasSubstr("\"document\"")));
+  EXPECT_THAT(DatasetError("a.jsonl", "nonsense\n"), HasSubstr("a.jsonl:1"));
+  EXPECT_THAT(DatasetError("a.tsv", "q\td\nq\td\tx\n"), AllOf(HasSubstr("a.tsv:2"), HasSubstr("3 columns")));
+  EXPECT_THAT(DatasetError("a.tsv", "q\t\n"), AllOf(HasSubstr("a.tsv:1"), HasSubstr("document is empty")));
+  EXPECT_THAT(DatasetError("a.tsv", "q\td\xff\n"), HasSubstr("not UTF-8 at byte 1"));
+  EXPECT_THAT(DatasetError("a.json", "[[\"q\", \"d\"],\n [\"q\"]]"), HasSubstr("pair 2"));
+  EXPECT_THAT(DatasetError("a.json", "[\n[\"q\",\n"), HasSubstr("a.json:"));
+  EXPECT_THAT(DatasetError("a.jsonl", ""), HasSubstr("no pair"));
+  EXPECT_THAT(DatasetError("a.csv", "q,d\n"), HasSubstr("unknown kind"));
+}
+
+TEST_F(ExperimentTest, AMissingDataSetIsAnErrorAndNothingRuns) {
+  EXPECT_EQ(LoadDataset((folder_ / "none.jsonl").string(), 1).status().code(), Code::kNotFound);
+  ExperimentOptions options = Options("");
+  options.overrides = {"experiment.dataset=/nowhere/x.jsonl"};
+  EXPECT_EQ(Run(options), 1);
+  EXPECT_THAT(log_, HasSubstr("/nowhere/x.jsonl"));
+  EXPECT_TRUE(reports_.empty());
+}
+
+TEST_F(ExperimentTest, RunsTheWholeGridBatchSizeOutermost) {
+  const ExperimentOptions options =
+      Options("  batch_sizes: [1, 2]\n  concurrency_levels: [1, 3]\n  benchmark_requests: 7\n");
+  EXPECT_EQ(Run(options), 0) << log_;
+  const ExperimentRecord record = Record();
+  ASSERT_THAT(record.runs, SizeIs(1));
+  ASSERT_THAT(record.runs[0].cells, SizeIs(4));
+  EXPECT_EQ(record.runs[0].cells[1].batch, 1);
+  EXPECT_EQ(record.runs[0].cells[1].concurrency, 3);
+  EXPECT_EQ(record.runs[0].cells[2].batch, 2);
+  EXPECT_EQ(record.runs[0].backend, "native") << "as the server says";
+  for (const CellRecord& cell : record.runs[0].cells) {
+    ASSERT_THAT(cell.requests, SizeIs(7));
+    for (int i = 0; i < 7; ++i) {
+      EXPECT_EQ(cell.requests[static_cast<size_t>(i)].index, i);
+      EXPECT_GE(cell.requests[static_cast<size_t>(i)].latency_ms, cell.batch);
+      EXPECT_EQ(cell.requests[static_cast<size_t>(i)].queue_ms, 2.125);
+      EXPECT_EQ(cell.requests[static_cast<size_t>(i)].tokenize_ms, -1) << "not sent";
+    }
+    EXPECT_GE(cell.seconds * 1000, 7.0 * cell.batch / cell.concurrency);
+  }
+  EXPECT_EQ(reports_, std::vector<std::string>{(folder_ / "out/exp_results.md").string()});
+  EXPECT_THAT(Result(".md"), HasSubstr("| 2 | 3 | 14 |"));
+}
+
+TEST_F(ExperimentTest, RewritingFromRawDataIsByteIdentical) {
+  ASSERT_EQ(Run(Options("  benchmark_requests: 4\n")), 0) << log_;
+  const std::string markdown = Result(".md"), csv = Result(".csv");
+  Write("out/exp_results.md", "gone");
+  Write("out/exp_results.csv", "gone");
+  const auto path = RewriteReport((folder_ / "out/exp_results.json").string());
+  ASSERT_TRUE(path.ok()) << path.status().ToString();
+  EXPECT_EQ(Result(".md"), markdown);
+  EXPECT_EQ(Result(".csv"), csv);
+}
+
+TEST_F(ExperimentTest, ASweepRunsAFreshServerForEachCombination) {
+  EXPECT_EQ(Run(Options("  benchmark_requests: 2\n  batch_sizes: 1\nbatching: {timeout_ms: [5, 10]}\n")), 0)
+      << log_;
+  const ExperimentRecord record = Record();
+  ASSERT_THAT(record.runs, SizeIs(2));
+  EXPECT_EQ(record.runs[0].name, "exp_5ms");
+  EXPECT_EQ(record.runs[1].name, "exp_10ms");
+  EXPECT_NE(record.runs[0].server, record.runs[1].server) << "another port";
+  EXPECT_THAT(record.runs[1].configuration, HasSubstr("timeout_ms: 10\n"));
+}
+
+TEST_F(ExperimentTest, AFailingCellIsAnErrorRowAndTheNextRuns) {
+  for (const auto& [fault, text] :
+       std::vector<std::pair<std::string, std::string>>{{"count", "2 scores for 3 pairs"},
+                                                        {"nan", "a score is nan"},
+                                                        {"error", "RESOURCE_EXHAUSTED: full"}}) {
+    SetScript("FAKE_FAULT", fault);
+    ExperimentOptions options = Options("  batch_sizes: [3, 2]\n  benchmark_requests: 3\n");
+    options.overrides = {"experiment.warmup_iterations=0"};
+    EXPECT_EQ(Run(options), 1);
+    const ExperimentRecord record = Record();
+    ASSERT_THAT(record.runs[0].cells, SizeIs(2));
+    EXPECT_THAT(record.runs[0].cells[0].error, AllOf(HasSubstr("request 0"), HasSubstr(text)));
+    EXPECT_TRUE(record.runs[0].cells[1].good());
+    EXPECT_THAT(Result(".md"), HasSubstr("| 3 | 1 | ERROR |"));
+  }
+}
+
+TEST_F(ExperimentTest, AServerThatDiesFailsItsCellAndANewOneServesTheNext) {
+  SetScript("FAKE_DIE_AFTER", "4");
+  EXPECT_EQ(Run(Options("  batch_sizes: 1\n  concurrency_levels: [1, 1]\n  benchmark_requests: 6\n")), 1);
+  const ExperimentRecord record = Record();
+  ASSERT_THAT(record.runs[0].cells, SizeIs(2));
+  for (const CellRecord& cell : record.runs[0].cells) {
+    EXPECT_THAT(cell.error, AllOf(HasSubstr("request 3"), HasSubstr("exit code 3")));
+    EXPECT_THAT(cell.requests, SizeIs(4)) << "the answered requests are kept";
+  }
+}
+
+TEST_F(ExperimentTest, AServerThatThisMachineCannotRunIsSkippedOnlyWhenAsked) {
+  SetScript("FAKE_START", "fail");
+  ExperimentOptions options = Options("  concurrency_levels: [1, 2]\n");
+  EXPECT_EQ(Run(options), 1);
+  EXPECT_THAT(Record().runs[0].cells[1].error, HasSubstr("backend 'mps' is not in this build"));
+  options.run.skip_unavailable = true;
+  EXPECT_EQ(Run(options), 0);
+  EXPECT_TRUE(Record().runs[0].cells[1].skipped);
+}
+
+TEST_F(ExperimentTest, AServerThatNeverBecomesReadyIsStopped) {
+  SetScript("FAKE_START", "silent");
+  ExperimentOptions options = Options("");
+  options.run.server_ready_timeout_s = 0.3;
+  EXPECT_EQ(Run(options), 1);
+  EXPECT_THAT(log_, HasSubstr("not ready after 0.3 s"));
+  options.run.server_program = "/nowhere/rerankd";
+  EXPECT_EQ(Run(options), 1);
+  EXPECT_THAT(log_, HasSubstr("cannot be executed"));
+}
+
+TEST_F(ExperimentTest, RunsByTimeAndKeepsTheBudget) {
+  ASSERT_EQ(Run(Options("  batch_sizes: 1\n  benchmark_duration_s: 0.3\n  prefill_requests: 2\n")), 0)
+      << log_;
+  CellRecord cell = Record().runs[0].cells[0];
+  EXPECT_NEAR(cell.seconds, 0.3, 0.2);
+  EXPECT_GT(cell.requests.size(), 5u);
+  EXPECT_EQ(cell.note, "");
+  ExperimentOptions options = Options("  batch_sizes: 2\n  benchmark_requests: 1000000\n");
+  options.run.budget_s = 0.2;
+  ASSERT_EQ(Run(options), 0) << log_;
+  cell = Record().runs[0].cells[0];
+  EXPECT_LT(cell.seconds, 5);
+  EXPECT_THAT(cell.note, HasSubstr("time budget of 0.2 s"));
+  EXPECT_THAT(Result(".md"), HasSubstr("time budget"));
+}
+
+TEST_F(ExperimentTest, AnInterruptKeepsWhatIsDone) {
+  std::thread interrupter([] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+    kill(getpid(), SIGINT);
+  });
+  EXPECT_EQ(Run(Options("  batch_sizes: [1, 2]\n  benchmark_requests: 1000000\n")), 130);
+  interrupter.join();
+  const ExperimentRecord record = Record();
+  EXPECT_TRUE(record.partial);
+  ASSERT_THAT(record.runs[0].cells, SizeIs(1));
+  EXPECT_TRUE(record.runs[0].cells[0].good()) << record.runs[0].cells[0].error;
+  EXPECT_GT(record.runs[0].cells[0].requests.size(), 5u);
+  EXPECT_THAT(Result(".md"), testing::StartsWith("# exp (PARTIAL)\n"));
+}
+
+TEST_F(ExperimentTest, WrongFilesAreUsageErrorsAndDoNotKeepTheNextFromRunning) {
+  ExperimentOptions options = Options("  benchmark_requests: 1\n");
+  options.files.insert(options.files.begin(), Write("bad.yaml", "batching: {max_bach_size: 4}\n"));
+  EXPECT_EQ(Run(options), 2);
+  EXPECT_THAT(log_,
+              AllOf(HasSubstr("did you mean 'batching.max_batch_size'"), HasSubstr("2 experiments: 1 run")));
+  EXPECT_THAT(reports_, SizeIs(1));
+}
+
+TEST_F(ExperimentTest, AResultsFolderThatCannotBeMadeIsAnError) {
+  ExperimentOptions options = Options("");
+  options.run.out = Write("file", "x") + "/out";
+  EXPECT_EQ(Run(options), 1);
+  EXPECT_THAT(log_, HasSubstr("cannot make the results folder"));
+}
+
+TEST_F(ExperimentTest, AServerWithUselessMetricsStillGetsItsReport) {
+  SetScript("FAKE_METRICS", Write("bad.json", "<html>"));
+  EXPECT_EQ(Run(Options("  benchmark_requests: 2\n  batch_sizes: 1\n")), 0);
+  EXPECT_THAT(log_, HasSubstr("no server metrics"));
+  EXPECT_EQ(Record().runs[0].metrics_json, "");
+  EXPECT_THAT(Result(".md"), HasSubstr("| 1 | 1 | 2 |"));
+}
+
+TEST(Catalogue, EveryExperimentOfTheRepositoryLoads) {
+  setenv("RERANKD_EXPERIMENTS_DIR", RERANKD_SOURCE_DIR "/experiments", 1);
+  const auto list = ListExperiments();
+  ASSERT_TRUE(list.ok()) << list.status().ToString();
+  EXPECT_THAT(*list, HasSubstr("06a_concurrency"));
+  for (const fs::directory_entry& entry : fs::directory_iterator(RERANKD_SOURCE_DIR "/experiments")) {
+    if (entry.path().extension() != ".yaml" || entry.path().filename() == "base_config.yaml") continue;
+    const auto plan = LoadExperiment({entry.path().string(), {}, {}, false});
+    EXPECT_TRUE(plan.ok()) << plan.status().ToString();
+    if (plan.ok()) {
+      EXPECT_NE(plan->variants.front().settings.description, "") << entry.path();
+    }
+  }
+  const auto shown = ShowExperiment("06a_concurrency", {});
+  ASSERT_TRUE(shown.ok()) << shown.status().ToString();
+  EXPECT_THAT(*shown, AllOf(HasSubstr("batch_sizes: [96]\n"),
+                            HasSubstr("concurrency_levels: [1, 2, 3, 4, 6, 8, 12]\n"),
+                            HasSubstr("backend: \"native\"\n")));
+  EXPECT_EQ(ShowExperiment("no_such_experiment", {}).status().code(), Code::kNotFound);
+  unsetenv("RERANKD_EXPERIMENTS_DIR");
+}
+
+TEST(HttpGet, SaysWhyThereIsNoAnswer) {
+  EXPECT_THAT(HttpGet("http://127.0.0.1:1/x", 1000).status().message(), HasSubstr("127.0.0.1:1"));
+}
+
+}  // namespace
+}  // namespace rerankd::experiment
