@@ -92,7 +92,12 @@ def bert_tokenizer(folder):
     """The fast tokenizer of a model folder, from tokenizer.json where there is one, else from vocab.txt."""
     if (folder / "tokenizer.json").exists():
         return tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-    return tokenizers.implementations.BertWordPieceTokenizer(str(folder / "vocab.txt"), lowercase=True)._tokenizer
+    tokenizer = tokenizers.implementations.BertWordPieceTokenizer(str(folder / "vocab.txt"), lowercase=True)._tokenizer
+    # The template that transformers writes; the class above has an older form of the same.
+    tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")])
+    return tokenizer
 
 
 def random_config(spec, vocab_size):
