@@ -75,8 +75,7 @@ bool Wait(double ms, const CancelFlag& cancel) {
 
 }  // namespace
 
-Result<FakeOptions> ParseFakeOptions(std::string_view device) {
-  FakeOptions options;
+Result<FakeOptions> ParseFakeOptions(std::string_view device, FakeOptions options) {
   if (device == "cpu" || device == "fake") return options;
   constexpr std::string_view kPrefix = "fake:";
   if (!device.starts_with(kPrefix))
@@ -116,15 +115,15 @@ Status FakeBackend::Score(const Batch& batch, const CancelFlag& cancel, std::spa
   if (options_.on_score) options_.on_score(batch);
   ++calls_;
   if (lost()) return health();
-  stats->padded_tokens = options_.padded ? batch.padded_tokens() : batch.tokens();
-  const double ms = options_.ms_per_batch + options_.ms_per_token * static_cast<double>(stats->padded_tokens);
+  const int64_t computed = options_.padded ? batch.padded_tokens() : batch.tokens();
+  const double ms = options_.ms_per_batch + options_.ms_per_token * static_cast<double>(computed);
   if (!Wait(ms, cancel)) return Cancelled("cancelled while scoring");
   if (options_.fail_every > 0 && calls_ % options_.fail_every == 0)
     return Internal("scripted failure of call " + std::to_string(calls_));
   size_t at = 0;
   for (const EncodedPair& pair : batch.pairs())
     for (int label = 0; label < caps_.num_labels; ++label) logits[at++] = FakeLogit(pair.ids, label);
-  stats->compute_ms = ToMs(SteadyClock::Get().Now() - start);
+  if (stats != nullptr) *stats = {ToMs(SteadyClock::Get().Now() - start), computed};
   return {};
 }
 

@@ -27,8 +27,9 @@ struct FakeOptions {
   std::function<void(const Batch&)> on_score;  // called first in every Score; not settable by text
 };
 
-// Parses a device string: "cpu", "fake" or "fake:key=value,..." with the names of the fields above.
-Result<FakeOptions> ParseFakeOptions(std::string_view device);
+// Parses a device string: "cpu", "fake" or "fake:key=value,..." with the names of the fields above; what it
+// leaves out keeps its value in `options`.
+Result<FakeOptions> ParseFakeOptions(std::string_view device, FakeOptions options = {});
 
 float FakeLogit(std::span<const int32_t> ids, int label);
 
