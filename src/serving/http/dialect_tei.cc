@@ -1,0 +1,62 @@
+// text-embeddings-inference: POST /rerank with `texts`.
+#include "serving/error_map.h"
+#include "serving/http/rerank.h"
+
+namespace rerankd::serving {
+namespace {
+
+std::string TeiError(const Failure& failure) {
+  const std::string_view type =
+      failure.tei_type.empty() ? TeiErrorType(failure.status.code()) : failure.tei_type;
+  return Dump({{"error", failure.status.message()}, {"error_type", std::string(type)}});
+}
+
+Status Read(const Json& body, RerankCall* call) {
+  RERANKD_RETURN_IF_ERROR(ReadCommon(body, call));
+  call->top_n = 0;  // TEI always returns every text
+  RERANKD_ASSIGN_OR_RETURN(call->documents, RequiredStrings(body, "texts"));
+  RERANKD_ASSIGN_OR_RETURN(call->return_documents, OptionalBool(body, "return_text", false));
+  return ReadTruncation(body, &call->pair_options);
+}
+
+Dialect::Parsed Parse(const Json& body, const HttpRequest&) {
+  RerankCall call;
+  if (const Status status = Read(body, &call); !status.ok()) return Failure{status};
+  if (call.documents.empty()) return Failure{InvalidArgument("`texts` cannot be empty"), 400, "Empty"};
+  for (const std::string& text : call.documents) {
+    if (call.query.empty() && text.empty())
+      return Failure{InvalidArgument("Input validation error: `inputs` cannot be empty"), 400, "Empty"};
+  }
+  return call;
+}
+
+Json Format(const RankedReply& reply) {
+  Json ranks = Json::array();
+  for (const int i : reply.order) {
+    Json rank = {{"index", i}};
+    if (reply.call.return_documents) rank["text"] = reply.call.documents[static_cast<size_t>(i)];
+    rank["score"] = ScoreJson(reply.scores[static_cast<size_t>(i)]);
+    ranks.push_back(std::move(rank));
+  }
+  return ranks;
+}
+
+}  // namespace
+
+Status ReadTruncation(const Json& body, PairOptions* options) {
+  RERANKD_ASSIGN_OR_RETURN(const bool truncate, OptionalBool(body, "truncate", true));
+  RERANKD_ASSIGN_OR_RETURN(const std::string direction,
+                           OptionalString(body, "truncation_direction", "Right"));
+  if (direction != "Left" && direction != "left" && direction != "Right" && direction != "right")
+    return InvalidArgument("`truncation_direction` must be Left or Right, not '" + direction + "'");
+  options->truncation = truncate ? Truncation::kLongestFirst : Truncation::kError;
+  options->truncate_left = direction == "Left" || direction == "left";
+  return {};
+}
+
+const Dialect& TeiDialect() {
+  static const Dialect dialect = {Parse, Format, TeiError};
+  return dialect;
+}
+
+}  // namespace rerankd::serving

@@ -1,0 +1,51 @@
+// An HTTP/1.1 server core: connections, limits, timeouts, keep-alive, drain. It knows nothing of routes but
+// the table. Requests of one connection are answered in order, one at a time (pipelining-safe).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "serving/http/router.h"
+
+namespace rerankd::serving {
+
+struct HttpListen {
+  std::string host;
+  int port = 0;         // 0 = any free one
+  std::string setting;  // named in errors: "server.http_port"
+};
+
+struct HttpLimits {
+  uint64_t body_bytes = 32 << 20;
+  uint32_t header_bytes = 16 << 10;
+  int connections = 10'000;
+  int threads = 2;                             // I/O threads; they parse and format, never score
+  Duration idle = std::chrono::seconds(75);    // between requests
+  Duration header = std::chrono::seconds(10);  // first byte until the header is complete
+  Duration body = std::chrono::seconds(60);    // the whole body
+  Duration write = std::chrono::seconds(60);   // the whole reply
+};
+
+class HttpServer {
+ public:
+  // Listens and serves at once. kUnavailable names the address that cannot be had.
+  static Result<std::unique_ptr<HttpServer>> Start(const HttpListen& listen, const HttpLimits& limits,
+                                                   Router router);
+  // Shutdown(0). No handler may still owe a reply: drain what the handlers feed first.
+  ~HttpServer();
+
+  std::string address() const;  // "host:port" as bound
+
+  // Takes no new connections, closes idle ones, lets running requests finish for up to `grace`, then closes.
+  void Shutdown(Duration grace);
+
+ private:
+  struct Impl;
+  explicit HttpServer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace rerankd::serving

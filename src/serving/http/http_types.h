@@ -1,0 +1,67 @@
+// What a route handler sees: a request, a reply, and the way to hand the reply over. No Beast types.
+#pragma once
+
+#include <algorithm>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "core/cancel.h"
+#include "serving/reply_headers.h"
+
+namespace rerankd::serving {
+
+struct HttpRequest {
+  std::string method;                   // upper case
+  std::string path;                     // without the query string, as sent
+  std::vector<std::string> path_parts;  // what the {…} of the route's pattern matched
+  Headers headers;                      // lower-case names
+  std::string body;
+  bool from_loopback = false;
+  TimePoint started;
+  CancelFlag cancel;  // set when the client has closed the connection
+
+  // "" if absent; the first one if repeated.
+  std::string_view Header(std::string_view lower_case_name) const {
+    const auto found = std::find_if(headers.begin(), headers.end(),
+                                    [&](const auto& h) { return h.first == lower_case_name; });
+    return found == headers.end() ? std::string_view() : std::string_view(found->second);
+  }
+  bool Accepts(std::string_view media_type) const {
+    return Header("accept").find(media_type) != std::string_view::npos;
+  }
+};
+
+struct HttpReply {
+  int status = 200;
+  std::string content_type = "application/json";
+  std::string body;
+  Headers headers;
+};
+
+// A failure on its way to a client. `http` = 0 means: by status.code(). `tei_type` "" means the same.
+struct Failure {
+  Status status;
+  int http = 0;
+  std::string_view tei_type = {};
+};
+
+int HttpStatusOf(const Failure& failure);
+
+// The body of an error in one dialect.
+using ErrorBody = std::string (*)(const Failure& failure);
+// Status, body, and Retry-After where a retry can help.
+HttpReply ErrorReply(ErrorBody body, const Failure& failure);
+
+// How a reply is made; runs on an I/O thread.
+using ReplyMaker = std::function<HttpReply()>;
+// Hands the reply over, exactly once, from any thread.
+using Respond = std::function<void(ReplyMaker)>;
+// Runs on an I/O thread and must not block. May take the body out of the request.
+using Handler = std::function<void(HttpRequest& request, Respond respond)>;
+
+}  // namespace rerankd::serving

@@ -1,0 +1,171 @@
+#include "serving/http/predict.h"
+
+#include <limits>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "core/scoring.h"
+#include "serving/http/rerank.h"
+
+namespace rerankd::serving {
+namespace {
+
+using TextPair = std::pair<std::string, std::string>;
+
+struct PredictCall {
+  std::vector<TextPair> pairs;
+  bool batch = false;  // a list of lists was asked for
+  bool raw_scores = false;
+  PairOptions options;
+};
+
+Result<TextPair> ReadPair(const Json& item, const std::string& name) {
+  if (item.is_array() && item.size() == 2 && item[0].is_string() && item[1].is_string())
+    return TextPair(item[0].get<std::string>(), item[1].get<std::string>());
+  const bool single = item.is_string() || (item.is_array() && item.size() == 1);
+  return InvalidArgument("`" + name + "` must be a pair of strings" +
+                         (single ? ": this model scores (query, document) pairs, not single texts" : ""));
+}
+
+// ["a","b"] is one pair; [["a","b"],…] a batch.
+Status ReadInputs(const Json& body, PredictCall* call) {
+  const Json* inputs = Find(body, "inputs");
+  if (inputs == nullptr) return InvalidArgument("`inputs` is missing");
+  call->batch = inputs->is_array() && !inputs->empty() && inputs->front().is_array();
+  if (!call->batch) {
+    RERANKD_ASSIGN_OR_RETURN(TextPair pair, ReadPair(*inputs, "inputs"));
+    call->pairs.push_back(std::move(pair));
+    return {};
+  }
+  for (const Json& item : *inputs) {
+    RERANKD_ASSIGN_OR_RETURN(TextPair pair,
+                             ReadPair(item, "inputs[" + std::to_string(call->pairs.size()) + "]"));
+    call->pairs.push_back(std::move(pair));
+  }
+  return {};
+}
+
+Result<PredictCall> ReadCall(const Json& body) {
+  PredictCall call;
+  RERANKD_RETURN_IF_ERROR(ReadInputs(body, &call));
+  RERANKD_ASSIGN_OR_RETURN(call.raw_scores, OptionalBool(body, "raw_scores", false));
+  RERANKD_RETURN_IF_ERROR(ReadTruncation(body, &call.options));
+  return call;
+}
+
+// Every label of one pair, best first.
+Json Labels(std::span<const float> scores, const std::vector<std::string>& names) {
+  Json labels = Json::array();
+  for (const int i : RankDescending(scores, 0)) {
+    const auto l = static_cast<size_t>(i);
+    const std::string name = l < names.size() ? names[l] : "LABEL_" + std::to_string(i);
+    labels.push_back({{"score", ScoreJson(scores[l])}, {"label", name}});
+  }
+  return labels;
+}
+
+HttpReply MakeReply(const Answer& answer, bool batch, bool raw, const std::vector<std::string>& names) {
+  std::vector<float> scores = answer.result.logits;
+  const auto width = static_cast<size_t>(answer.result.num_labels);
+  const Activation activation = width == 1 ? Activation::kSigmoid : Activation::kSoftmax;
+  if (!raw) Activate(activation, answer.result.num_labels, scores);
+  Json rows = Json::array();
+  for (size_t i = 0; i + width <= scores.size(); i += width)
+    rows.push_back(Labels(std::span(scores).subspan(i, width), names));
+  HttpReply reply;
+  reply.body = Dump(batch || rows.empty() ? rows : rows.front());
+  reply.headers = ScoredReplyHeaders(answer);
+  return reply;
+}
+
+void SubmitPredict(ScoreService& service, std::string_view route, PredictCall call,
+                   const HttpRequest& request, std::optional<TimePoint> deadline, const Respond& respond) {
+  ScoreRequest score = ScoreRequest::ForPairs(std::move(call.pairs));
+  score.pair_options = call.options;
+  score.pair_options.max_length = service.engine().model().max_length;
+  score.deadline = deadline;
+  score.cancel = request.cancel;
+  const bool batch = call.batch, raw = call.raw_scores;
+  const Status admitted = service.Submit(
+      route, request.started, std::move(score), [&service, batch, raw, respond](Result<Answer> answer) {
+        if (!answer.ok()) return RespondError(respond, TeiDialect().error, {answer.status()});
+        respond([&service, batch, raw, answer = std::make_shared<const Answer>(std::move(*answer))] {
+          return MakeReply(*answer, batch, raw, service.engine().model().labels);
+        });
+      });
+  if (!admitted.ok()) RespondError(respond, TeiDialect().error, {admitted});
+}
+
+// The bytes of code points [begin, end) of valid UTF-8.
+std::string_view CodePoints(std::string_view text, int begin, int end) {
+  const auto byte_of = [text](int code_point) {
+    size_t byte = 0;
+    for (int seen = -1; byte < text.size(); ++byte)
+      if ((text[byte] & 0xC0) != 0x80 && ++seen == code_point) return byte;
+    return byte;
+  };
+  const size_t from = byte_of(begin);
+  return text.substr(from, byte_of(end) - from);
+}
+
+Json TokensJson(const std::vector<DisplayToken>& tokens, std::string_view text, bool add_special) {
+  Json list = Json::array();
+  for (const DisplayToken& token : tokens) {
+    const bool special = token.begin == token.end;
+    if (special && !add_special) continue;
+    Json item = {{"id", token.id}};
+    item["text"] = special ? token.token : std::string(CodePoints(text, token.begin, token.end));
+    item["special"] = special;
+    item["start"] = special ? Json() : Json(token.begin);
+    item["stop"] = special ? Json() : Json(token.end);
+    list.push_back(std::move(item));
+  }
+  return list;
+}
+
+Result<Json> TokenizeAll(ScoreService& service, const Json& body) {
+  const Json* inputs = Find(body, "inputs");
+  std::vector<std::string> texts;
+  if (inputs != nullptr && inputs->is_string()) {
+    texts.push_back(inputs->get<std::string>());
+  } else {
+    RERANKD_ASSIGN_OR_RETURN(texts, RequiredStrings(body, "inputs"));
+  }
+  RERANKD_ASSIGN_OR_RETURN(const bool add_special, OptionalBool(body, "add_special_tokens", true));
+  PairOptions options;
+  options.max_length = std::numeric_limits<int>::max();  // tokenising shows everything
+  Json lists = Json::array();
+  for (const std::string& text : texts) {
+    RERANKD_ASSIGN_OR_RETURN(const auto tokens, service.engine().tokenizer().Explain(text, {}, options));
+    lists.push_back(TokensJson(tokens, text, add_special));
+  }
+  return lists;
+}
+
+}  // namespace
+
+void Predict(ScoreService& service, std::string_view route, HttpRequest& request, const Respond& respond) {
+  const ErrorBody error = TeiDialect().error;
+  const Result<Json> body = ParseObject(request.body);
+  if (!body.ok()) return RespondError(respond, error, {service.Refuse(route, body.status()), 400});
+  Result<PredictCall> call = ReadCall(*body);
+  if (!call.ok()) return RespondError(respond, error, {service.Refuse(route, call.status())});
+  const auto deadline = RequestDeadline(request);
+  if (!deadline.ok()) return RespondError(respond, error, {service.Refuse(route, deadline.status())});
+  SubmitPredict(service, route, std::move(*call), request, *deadline, respond);
+}
+
+void Tokenize(ScoreService& service, std::string_view route, HttpRequest& request, const Respond& respond) {
+  const ErrorBody error = TeiDialect().error;
+  const Result<Json> body = ParseObject(request.body);
+  if (!body.ok()) return RespondError(respond, error, {service.Refuse(route, body.status()), 400});
+  const Result<Json> lists = TokenizeAll(service, *body);
+  if (!lists.ok()) return RespondError(respond, error, {service.Refuse(route, lists.status())});
+  HttpReply reply;
+  reply.body = Dump(*lists);
+  RespondWith(respond, std::move(reply));
+}
+
+}  // namespace rerankd::serving

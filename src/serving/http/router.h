@@ -1,0 +1,38 @@
+// The route table: method + path pattern -> handler. Immutable once the server runs.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "serving/http/http_types.h"
+
+namespace rerankd::serving {
+
+struct Route {
+  std::string method;   // GET serves HEAD too
+  std::string pattern;  // "/v2/models/{m}/infer": {…} matches one non-empty part of the path
+  Handler handler;
+  ErrorBody error;  // for failures before the handler runs: body too large, …
+};
+
+class Router {
+ public:
+  struct Match {
+    const Route* route = nullptr;
+    std::vector<std::string> parts;
+    std::string allow;  // methods that the path has, when the method is not among them; "" = no such path
+  };
+
+  // `fallback` writes the errors of paths that have no route.
+  explicit Router(ErrorBody error) : fallback_(error) {}
+  void Add(Route route) { routes_.push_back(std::move(route)); }
+  Match Find(std::string_view method, std::string_view path) const;
+  ErrorBody fallback() const { return fallback_; }
+
+ private:
+  ErrorBody fallback_;
+  std::vector<Route> routes_;
+};
+
+}  // namespace rerankd::serving

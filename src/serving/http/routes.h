@@ -1,0 +1,17 @@
+// The HTTP routes over a ScoreService.
+#pragma once
+
+#include "serving/http/router.h"
+#include "serving/score_service.h"
+
+namespace rerankd::serving {
+
+// `service` outlives the server that runs the routes.
+Router MakeRoutes(ScoreService& service);
+
+// One group each.
+void AddScoringRoutes(ScoreService& service, Router* router);
+void AddInfoRoutes(ScoreService& service, Router* router);
+void AddMetricsRoutes(ScoreService& service, Router* router);
+
+}  // namespace rerankd::serving

@@ -1,0 +1,62 @@
+#include "serving/server.h"
+
+#include <utility>
+
+#include "serving/grpc/grpc_server.h"
+#include "serving/http/http_server.h"
+#include "serving/http/routes.h"
+#include "serving/metrics/process_usage.h"
+#include "serving/score_service.h"
+
+namespace rerankd {
+namespace {
+
+constexpr auto kSamplePeriod = std::chrono::milliseconds(500);
+constexpr auto kFlushGrace = std::chrono::seconds(5);  // for replies that are made but not yet sent
+
+}  // namespace
+
+struct Server::Impl {
+  Impl(const Settings& settings, Engine& engine) : service(settings, engine, SteadyClock::Get()) {}
+
+  serving::ScoreService service;
+  std::unique_ptr<serving::GrpcServer> grpc;
+  std::unique_ptr<serving::HttpServer> http;
+  std::unique_ptr<serving::Sampler> sampler;
+  bool drained = false;
+};
+
+Result<std::unique_ptr<Server>> Server::Start(const Settings& settings, Engine& engine) {
+  auto impl = std::make_unique<Impl>(settings, engine);
+  serving::ScoreService& service = impl->service;
+  if (settings.server.grpc_port >= 0) {
+    RERANKD_ASSIGN_OR_RETURN(impl->grpc, serving::GrpcServer::Start(service));
+  }
+  if (settings.server.http_port >= 0) {
+    const serving::HttpListen listen = {settings.server.host, settings.server.http_port, "server.http_port"};
+    serving::HttpLimits limits;
+    limits.body_bytes = static_cast<uint64_t>(settings.server.max_body_bytes);
+    RERANKD_ASSIGN_OR_RETURN(impl->http,
+                             serving::HttpServer::Start(listen, limits, serving::MakeRoutes(service)));
+  }
+  impl->sampler = std::make_unique<serving::Sampler>(kSamplePeriod, [&service] { service.SampleSystem(); });
+  return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Server::~Server() { Drain(); }
+
+std::string Server::grpc_address() const { return impl_->grpc ? impl_->grpc->address() : ""; }
+std::string Server::http_address() const { return impl_->http ? impl_->http->address() : ""; }
+
+void Server::Drain() {
+  if (std::exchange(impl_->drained, true)) return;
+  if (impl_->grpc) impl_->grpc->AnnounceDrain();
+  impl_->service.Drain();
+  if (impl_->http) impl_->http->Shutdown(kFlushGrace);
+  if (impl_->grpc) impl_->grpc->Shutdown(kFlushGrace);
+  impl_->sampler.reset();
+}
+
+}  // namespace rerankd

@@ -1,0 +1,36 @@
+// The running server: gRPC and HTTP over one Engine, and the sampler behind the metrics' history. Prints
+// nothing.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/status.h"
+#include "config/settings.h"
+#include "engine/engine.h"
+
+namespace rerankd {
+
+class Server {
+ public:
+  // Starts what settings.server asks for (a negative port leaves that server out; 0 takes any free port).
+  // `engine` outlives the server. kUnavailable: an address cannot be had, named in the message.
+  static Result<std::unique_ptr<Server>> Start(const Settings& settings, Engine& engine);
+  // Drains if that has not been done.
+  ~Server();
+
+  // "host:port" as bound; "" for a server that is off.
+  std::string grpc_address() const;
+  std::string http_address() const;
+
+  // Health turns NOT_SERVING, new requests are refused, every admitted one is answered; then the ports close.
+  // Returns when all is done. Idempotent; one thread at a time.
+  void Drain();
+
+ private:
+  struct Impl;
+  explicit Server(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace rerankd
