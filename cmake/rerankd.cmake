@@ -26,6 +26,9 @@ if(RERANKD_SANITIZE)
   add_compile_options(-fsanitize=${RERANKD_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all -g1)
   add_link_options(-fsanitize=${RERANKD_SANITIZE})
 endif()
+if(RERANKD_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)  # coverage of the libraries is what guides the fuzzers
+endif()
 find_package(Threads REQUIRED)
 
 # rerankd_library(<name> SRCS a.cc ... DEPS rerankd_base ...): the static library rerankd_<name> of one folder.

@@ -46,6 +46,8 @@ class TensorSource {
   // The stored bytes, as checked against `shape`.
   Result<const TensorView*> Get(std::string_view name, const Shape& shape) const;
 
+  const SafeTensors& tensors() const { return tensors_; }
+
  private:
   const TensorView* Find(std::string_view name) const;
   Result<std::vector<float>> ReadScales(const TensorView& matrix) const;
