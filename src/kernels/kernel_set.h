@@ -82,6 +82,9 @@ struct KernelSet {
   long (*attention_scratch)(int keys, int head_size);
   void (*softmax)(float* rows, int count, int width);     // each of `count` rows, in place
   void (*post_op)(PostOp op, float* values, long count);  // in place
+  // Keeps the multiply-add units busy from registers for `rounds` rounds; returns the floating-point
+  // operations done. What this reaches per second is the peak that a report divides by.
+  double (*peak)(long rounds);
 };
 
 }  // namespace rerankd

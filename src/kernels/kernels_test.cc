@@ -235,6 +235,12 @@ TEST_P(KernelsTest, EmbedGathersAddsAndNormalizes) {
   }
 }
 
+TEST_P(KernelsTest, PeakCountsItsOperations) {
+  const double once = GetParam()->peak(1000);
+  EXPECT_GE(once, 8000);
+  EXPECT_EQ(GetParam()->peak(3000), 3 * once);
+}
+
 struct AttentionCase {
   int queries, keys, heads, head_size;
 };

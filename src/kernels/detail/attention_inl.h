@@ -22,8 +22,14 @@ inline float MaxOfRow(const float* row, int width) {
 // row = exp(row - max); returns the sum of the row.
 inline float ExpRow(float* row, int width) {
   const Vec max = Set(MaxOfRow(row, width));
-  Vec sum = Zero();
+  Group sums = Each([](int) { return Zero(); });
   int i = 0;
+  for (; i + kGroup * kLanes <= width; i += kGroup * kLanes) {
+    const Group e = Exp(Sub(LoadGroup(row + i), max));
+    StoreGroup(row + i, e);
+    sums = Add(sums, e);
+  }
+  Vec sum = Add(Add(sums.v[0], sums.v[1]), Add(sums.v[2], sums.v[3]));
   for (; i + kLanes <= width; i += kLanes) {
     const Vec e = Exp(Sub(Load(row + i), max));
     Store(row + i, e);

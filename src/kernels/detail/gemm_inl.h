@@ -86,39 +86,53 @@ inline void GemmTile(const GemmArgs& g, const float* a, const float* panel, int 
   }
 }
 
-// k is cut into equal blocks so that a block of a panel and one tile of `a` share L1.
-constexpr int kMaxBlock = 384;
-// Rows of `a` that stay in L2 while every panel passes by.
-constexpr long kRowBlockBytes = 256 << 10;
+// Blocking. A block of a panel (24 KB) stays in L1 while the rows of a row block pass by; the row block's
+// part of `a` and, where k has several blocks, its part of c (193 KB each at 384 columns) stay in L2. Weights
+// are streamed once a row block.
+constexpr int kMaxDepth = 384;
+constexpr int kMaxRows = 126;  // a multiple of 6 and of 14
 
-inline int RowBlock(int k) {
-  const long rows = kRowBlockBytes / (static_cast<long>(k) * 4) / kTileRows * kTileRows;
-  const long most = 16 * kTileRows;
-  return static_cast<int>(rows < kTileRows ? kTileRows : rows > most ? most : rows);
+// The largest equal parts of `total` that are at most `most`, rounded up to `multiple`.
+inline int PartSize(int total, int most, int multiple) {
+  const int parts = (total + most - 1) / most;
+  return ((total + parts - 1) / parts + multiple - 1) / multiple * multiple;
 }
 
-inline void GemmRows(const GemmArgs& g, int row, int rows) {
-  const int blocks = (g.k + kMaxBlock - 1) / kMaxBlock;
-  const int block = (g.k + blocks - 1) / blocks;
+// Brings `floats` floats towards L2. Harmless beyond the end of the weights.
+inline void Prefetch(const float* from, int floats) {
+  for (int i = 0; i < floats; i += 16) __builtin_prefetch(from + i, 0, 2);
+}
+
+// A row block times one depth block of every panel. A model's weights exceed the caches, so while a panel is
+// in use the next one is fetched, an equal part before each tile: without that its first tile waits for
+// memory.
+inline void GemmBlock(const GemmArgs& g, int row, int rows, int k0, int depth) {
+  const int tiles = (rows + kTileRows - 1) / kTileRows;
+  const int ahead = ((depth * kPanel + tiles - 1) / tiles + 15) / 16 * 16;
   for (int column = 0; column < g.n; column += kPanel) {
-    const float* panel = g.panels + static_cast<long>(column) * g.k;
-    for (int k0 = 0; k0 < g.k; k0 += block) {
-      const int k = g.k - k0 < block ? g.k - k0 : block;
-      const int left = g.n - column;
-      const TileSpan span = {left < kPanel ? left : kPanel, k0 == 0, k0 + k == g.k};
-      for (int r = row; r < row + rows; r += kTileRows) {
-        WithRows<kTileRows>(row + rows - r < kTileRows ? row + rows - r : kTileRows, [&]<int kRows>() {
-          GemmTile<kRows>(g, g.a + r * g.lda + k0, panel + static_cast<long>(k0) * kPanel, k, g.bias + column,
-                          g.c + r * g.ldc + column, span);
-        });
-      }
+    const float* panel = g.panels + static_cast<long>(column) * g.k + static_cast<long>(k0) * kPanel;
+    const float* next = panel + static_cast<long>(g.k) * kPanel;
+    const int left = g.n - column;
+    const TileSpan span = {left < kPanel ? left : kPanel, k0 == 0, k0 + depth == g.k};
+    for (int r = row; r < row + rows; r += kTileRows, next += ahead) {
+      if (left > kPanel) Prefetch(next, ahead);
+      WithRows<kTileRows>(row + rows - r < kTileRows ? row + rows - r : kTileRows, [&]<int kRows>() {
+        GemmTile<kRows>(g, g.a + r * g.lda + k0, panel, depth, g.bias + column, g.c + r * g.ldc + column,
+                        span);
+      });
     }
   }
 }
 
 inline void Gemm(const GemmArgs& g) {
-  const int block = RowBlock(g.k);
-  for (int row = 0; row < g.m; row += block) GemmRows(g, row, g.m - row < block ? g.m - row : block);
+  if (g.m == 0) return;
+  const int row_step = PartSize(g.m, kMaxRows, kTileRows);
+  const int depth_step = PartSize(g.k, kMaxDepth, 1);
+  for (int row = 0; row < g.m; row += row_step) {
+    const int rows = g.m - row < row_step ? g.m - row : row_step;
+    for (int k0 = 0; k0 < g.k; k0 += depth_step)
+      GemmBlock(g, row, rows, k0, g.k - k0 < depth_step ? g.k - k0 : depth_step);
+  }
 }
 
 }  // namespace rerankd::RERANKD_ISA
