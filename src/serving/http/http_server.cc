@@ -19,10 +19,12 @@
 #include <condition_variable>
 #include <ctime>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "base/cpu.h"
 #include "serving/address.h"
@@ -137,13 +139,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
         [self = shared_from_this()](const std::exception_ptr&) {});
   }
 
-  // From any thread, while shared.mutex keeps this from being destroyed.
+  // From any thread.
   void CloseIfIdle() {
-    const auto alive = weak_from_this().lock();
-    if (!alive) return;  // its destructor is waiting for the mutex
-    asio::post(socket_.get_executor(), [alive] {
+    asio::post(socket_.get_executor(), [self = shared_from_this()] {
       error_code ignored;
-      if (alive->idle_) alive->socket_.cancel(ignored);
+      if (self->idle_) self->socket_.cancel(ignored);
     });
   }
 
@@ -256,14 +256,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   // Runs the handler and waits for its reply; meanwhile watches for the client closing the connection.
   awaitable<HttpReply> Dispatch(const Route& route, HttpRequest& request) {
-    const auto executor = socket_.get_executor();
-    auto pending = std::make_shared<Pending>(executor);
+    auto pending = std::make_shared<Pending>(socket_.get_executor());
+    // Weak: what a handler keeps for longer than its call must not keep pieces of the io_context.
+    std::weak_ptr<Pending> owed = pending;
     try {
-      route.handler(request, [pending, executor](ReplyMaker make) {
-        asio::post(executor, [pending, make = std::move(make)]() mutable {
-          pending->make = std::move(make);
-          pending->ready.cancel();
-        });
+      route.handler(request, [owed](ReplyMaker make) {
+        if (auto to = owed.lock()) Fulfil(std::move(to), std::move(make));
       });
     } catch (const std::exception& e) {
       co_return ErrorReply(route.error, {Internal(e.what()), 500});
@@ -277,6 +275,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
     } catch (const std::exception& e) {
       co_return ErrorReply(route.error, {Internal(e.what()), 500});
     }
+  }
+
+  static void Fulfil(std::shared_ptr<Pending> pending, ReplyMaker make) {
+    const auto executor = pending->ready.get_executor();
+    asio::post(executor, [pending = std::move(pending), make = std::move(make)]() mutable {
+      pending->make = std::move(make);
+      pending->ready.cancel();
+    });
   }
 
   // A readable socket without a byte to read is a closed one. With bytes (the next request) nobody can tell.
@@ -399,6 +405,15 @@ struct HttpServer::Impl {
     return static_cast<int>(shared.connections.size()) >= shared.limits.connections;
   }
 
+  // Destroying one takes the mutex: the last reference must not go while it is held.
+  std::vector<std::shared_ptr<Connection>> Alive() {
+    std::vector<std::shared_ptr<Connection>> alive;
+    std::lock_guard lock(shared.mutex);
+    for (Connection* connection : shared.connections)
+      if (auto reference = connection->weak_from_this().lock()) alive.push_back(std::move(reference));
+    return alive;
+  }
+
   // Connections beyond the limit, and all while no descriptor is left, wait in the system's backlog.
   awaitable<void> Accept() {
     while (!shared.draining) {
@@ -436,9 +451,9 @@ struct HttpServer::Impl {
       error_code ignored;
       acceptor.close(ignored);
     });
+    for (const auto& connection : Alive()) connection->CloseIfIdle();
     {
       std::unique_lock lock(shared.mutex);
-      for (Connection* connection : shared.connections) connection->CloseIfIdle();
       shared.gone.wait_for(lock, grace, [this] { return shared.connections.empty(); });
     }
     io.stop();
