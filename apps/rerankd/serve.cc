@@ -69,7 +69,10 @@ void AddServe(CLI::App& app, Action* action) {
   command->callback([config, action] {
     *action = [config] {
       const Status status = RunServe(*config);
-      return status.ok() ? 0 : Fail(status);
+      if (status.ok()) return 0;
+      // With the code: `rerankd experiment --skip-unavailable` tells by it what this machine cannot run.
+      fmt::print(stderr, "rerankd: {}\n", status.ToString());
+      return kExitFailed;
     };
   });
 }
