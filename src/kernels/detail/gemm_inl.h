@@ -81,8 +81,11 @@ inline void GemmTile(const GemmArgs& g, const float* a, const float* panel, int 
   }
   if (post) ApplyPostOp(g.post, tile, kRows * kPanel);
   for (int r = 0; r < kRows; ++r) {
-    for (int v = 0; v < kTileVecs; ++v)
-      StoreMasked(c + r * g.ldc + v * kLanes, mask[v], Load(tile + r * kPanel + v * kLanes));
+    for (int v = 0; v < kTileVecs; ++v) {
+      const Vec x = Load(tile + r * kPanel + v * kLanes);
+      float* to = c + r * g.ldc + v * kLanes;
+      whole ? Store(to, x) : StoreMasked(to, mask[v], x);
+    }
   }
 }
 

@@ -16,11 +16,12 @@ struct Vec {
 };
 struct Mask {
   __m256i m;
+  int count;
 };
 
 inline Mask FirstLanes(int count) {
   const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-  return {_mm256_cmpgt_epi32(_mm256_set1_epi32(count), lane)};
+  return {_mm256_cmpgt_epi32(_mm256_set1_epi32(count), lane), count < kLanes ? count : kLanes};
 }
 inline Vec Zero() { return {_mm256_setzero_ps()}; }
 inline Vec Set(float x) { return {_mm256_set1_ps(x)}; }
@@ -28,7 +29,12 @@ inline Vec Load(const float* p) { return {_mm256_loadu_ps(p)}; }
 inline Vec Broadcast(const float* p) { return {_mm256_broadcast_ss(p)}; }
 inline void Store(float* p, Vec x) { _mm256_storeu_ps(p, x.v); }
 inline Vec LoadMasked(const float* p, Mask mask) { return {_mm256_maskload_ps(p, mask.m)}; }
-inline void StoreMasked(float* p, Mask mask, Vec x) { _mm256_maskstore_ps(p, mask.m, x.v); }
+// Not vmaskmovps: AMD cores run its stores from microcode, some 100 cycles each.
+inline void StoreMasked(float* p, Mask mask, Vec x) {
+  float lanes[kLanes];
+  _mm256_storeu_ps(lanes, x.v);
+  for (int i = 0; i < mask.count; ++i) p[i] = lanes[i];
+}
 inline Vec Select(Mask mask, Vec yes, Vec no) {
   return {_mm256_blendv_ps(no.v, yes.v, _mm256_castsi256_ps(mask.m))};
 }
