@@ -41,6 +41,7 @@ Status ScoreService::Submit(std::string_view route, TimePoint started, ScoreRequ
                                          std::to_string(settings_.server.max_documents) +
                                          " are allowed (server.max_documents): split the request"));
   }
+  request.pair_options.max_length = engine_.model().max_length;
   ++in_flight_;
   Status admitted = engine_.Submit(
       std::move(request), [this, route, started, done = std::move(done)](Result<ScoreResult> result) {

@@ -28,7 +28,7 @@ class ScoreService {
   ScoreService(const Settings& settings, Engine& engine, const Clock& clock);
 
   // Admits at once or returns why not (`done` is then not called). `started` is when the handler was entered;
-  // `route` labels the metrics and outlives the call.
+  // `route` labels the metrics and outlives the call. Pairs may be as long as the model allows.
   Status Submit(std::string_view route, TimePoint started, ScoreRequest request, Answered done);
   // A request that never became one: malformed, empty. Counts it and hands `status` back.
   Status Refuse(std::string_view route, Status status);

@@ -21,7 +21,7 @@ struct Server::Impl {
 
   serving::ScoreService service;
   std::unique_ptr<serving::GrpcServer> grpc;
-  std::unique_ptr<serving::HttpServer> http;
+  std::unique_ptr<serving::HttpServer> http, prometheus;
   std::unique_ptr<serving::Sampler> sampler;
   bool drained = false;
 };
@@ -32,12 +32,18 @@ Result<std::unique_ptr<Server>> Server::Start(const Settings& settings, Engine& 
   if (settings.server.grpc_port >= 0) {
     RERANKD_ASSIGN_OR_RETURN(impl->grpc, serving::GrpcServer::Start(service));
   }
+  serving::HttpLimits limits;
+  limits.body_bytes = static_cast<uint64_t>(settings.server.max_body_bytes);
   if (settings.server.http_port >= 0) {
     const serving::HttpListen listen = {settings.server.host, settings.server.http_port, "server.http_port"};
-    serving::HttpLimits limits;
-    limits.body_bytes = static_cast<uint64_t>(settings.server.max_body_bytes);
     RERANKD_ASSIGN_OR_RETURN(impl->http,
                              serving::HttpServer::Start(listen, limits, serving::MakeRoutes(service)));
+  }
+  if (settings.server.prometheus_port >= 0) {
+    const serving::HttpListen listen = {settings.server.host, settings.server.prometheus_port,
+                                        "server.prometheus_port"};
+    RERANKD_ASSIGN_OR_RETURN(impl->prometheus,
+                             serving::HttpServer::Start(listen, limits, serving::MakeMetricsRoutes(service)));
   }
   impl->sampler = std::make_unique<serving::Sampler>(kSamplePeriod, [&service] { service.SampleSystem(); });
   return std::unique_ptr<Server>(new Server(std::move(impl)));
@@ -49,12 +55,16 @@ Server::~Server() { Drain(); }
 
 std::string Server::grpc_address() const { return impl_->grpc ? impl_->grpc->address() : ""; }
 std::string Server::http_address() const { return impl_->http ? impl_->http->address() : ""; }
+std::string Server::prometheus_address() const {
+  return impl_->prometheus ? impl_->prometheus->address() : "";
+}
 
 void Server::Drain() {
   if (std::exchange(impl_->drained, true)) return;
   if (impl_->grpc) impl_->grpc->AnnounceDrain();
   impl_->service.Drain();
   if (impl_->http) impl_->http->Shutdown(kFlushGrace);
+  if (impl_->prometheus) impl_->prometheus->Shutdown(kFlushGrace);
   if (impl_->grpc) impl_->grpc->Shutdown(kFlushGrace);
   impl_->sampler.reset();
 }

@@ -22,6 +22,7 @@ class Server {
   // "host:port" as bound; "" for a server that is off.
   std::string grpc_address() const;
   std::string http_address() const;
+  std::string prometheus_address() const;  // the second listener, for /metrics alone
 
   // Health turns NOT_SERVING, new requests are refused, every admitted one is answered; then the ports close.
   // Returns when all is done. Idempotent; one thread at a time.

@@ -15,6 +15,7 @@
 
 #include "core/scoring.h"
 #include "serving/http/routes.h"
+#include "serving/server.h"
 #include "serving/testing/fake_engine.h"
 
 namespace rerankd::serving {
@@ -454,6 +455,22 @@ TEST_F(HttpServerTest, MetricsAreNegotiatedAndResettable) {
   EXPECT_EQ(Get("/metrics.json").Json()["history"]["queries"], json::array({2}));
   EXPECT_EQ(Get("/reset").Json(), json({{"status", "reset"}}));
   EXPECT_EQ(Get("/metrics.json").Json()["query_count"], 0);
+}
+
+TEST(Server, StartsWhatIsAskedForAndDrainsOnce) {
+  Settings settings;
+  settings.server.host = "127.0.0.1";
+  settings.server.grpc_port = -1;
+  settings.server.http_port = settings.server.prometheus_port = 0;
+  FakeEngine engine;
+  const auto server = std::move(*Server::Start(settings, engine));
+  EXPECT_EQ(server->grpc_address(), "");
+  EXPECT_EQ(Client(server->http_address()).Get("/ready").status, 200);
+  EXPECT_EQ(Client(server->prometheus_address()).Get("/metrics").status, 200);
+  EXPECT_EQ(Client(server->prometheus_address()).Get("/ready").status, 404);
+  server->Drain();
+  server->Drain();
+  EXPECT_EQ(engine.Submit(ScoreRequest::ForQuery("q", {"d"}), nullptr).code(), Code::kUnavailable);
 }
 
 TEST(Router, MatchesPatternsByPart) {

@@ -84,7 +84,6 @@ void SubmitPredict(ScoreService& service, std::string_view route, PredictCall ca
                    const HttpRequest& request, std::optional<TimePoint> deadline, const Respond& respond) {
   ScoreRequest score = ScoreRequest::ForPairs(std::move(call.pairs));
   score.pair_options = call.options;
-  score.pair_options.max_length = service.engine().model().max_length;
   score.deadline = deadline;
   score.cancel = request.cancel;
   const bool batch = call.batch, raw = call.raw_scores;

@@ -36,7 +36,6 @@ void Submit(ScoreService& service, std::string_view route, const Dialect& dialec
             const HttpRequest& request, const Respond& respond) {
   const auto deadline = RequestDeadline(request);
   if (!deadline.ok()) return RespondError(respond, dialect.error, {service.Refuse(route, deadline.status())});
-  call.pair_options.max_length = service.engine().model().max_length;
   ScoreRequest score = MakeScoreRequest(call, request, *deadline);
   auto shared = std::make_shared<const RerankCall>(std::move(call));
   const Status admitted = service.Submit(

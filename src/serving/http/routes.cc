@@ -40,4 +40,10 @@ Router MakeRoutes(ScoreService& service) {
   return router;
 }
 
+Router MakeMetricsRoutes(ScoreService& service) {
+  Router router(TeiDialect().error);
+  AddMetricsRoutes(service, &router);
+  return router;
+}
+
 }  // namespace rerankd::serving

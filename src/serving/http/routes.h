@@ -8,6 +8,8 @@ namespace rerankd::serving {
 
 // `service` outlives the server that runs the routes.
 Router MakeRoutes(ScoreService& service);
+// /metrics, /metrics.json and /reset alone.
+Router MakeMetricsRoutes(ScoreService& service);
 
 // One group each.
 void AddScoringRoutes(ScoreService& service, Router* router);

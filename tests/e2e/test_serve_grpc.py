@@ -1,0 +1,209 @@
+"""gRPC over real sockets, with a Python client generated from our proto."""
+import concurrent.futures
+import json
+import math
+import re
+import socket
+import subprocess
+import time
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from served import ROOT, TINY, Served, load_stubs
+
+SLOW = "model:\n  device: 'fake:ms_per_batch={ms}'\n"
+GOLDEN = ROOT / "tests/data/tiny-random/golden.tsv"
+
+
+@pytest.fixture(scope="module")
+def stubs(tmp_path_factory):
+    return load_stubs(tmp_path_factory.mktemp("stubs"))
+
+
+@pytest.fixture(scope="module")
+def server(rerankd):
+    with Served(rerankd, "--backend", "fake") as running:
+        yield running
+
+
+class Client:
+    def __init__(self, stubs, served):
+        self.pb, services = stubs
+        self.stub = services.InferenceServiceStub(served.channel)
+
+    def request(self, pairs):
+        return self.pb.InferRequest(pairs=[self.pb.QueryDocPair(query=q, document=d) for q, d in pairs])
+
+    def infer(self, pairs, **options):
+        return self.stub.Infer(self.request(pairs), timeout=options.pop("timeout", 60), **options)
+
+
+@pytest.fixture
+def client(stubs, server):
+    return Client(stubs, server)
+
+
+def pairs(n):
+    return [("what is a cat", f"document number {i} about cats") for i in range(n)]
+
+
+def wait_for(condition, what):
+    for _ in range(1200):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError(what)
+
+
+def code_of(call):
+    with pytest.raises(grpc.RpcError) as error:
+        call()
+    return error.value.code(), error.value.details()
+
+
+def test_infer_fills_every_field_in_input_order(client):
+    reply, call = client.stub.Infer.with_call(client.request(pairs(7)), timeout=60)
+    assert len(reply.scores) == 7 and reply.num_pairs == 7 and reply.status_code == 200
+    assert reply.latency_ms > 0
+    assert all(0 <= s <= 1 for s in reply.scores)
+    backwards = client.infer(pairs(7)[::-1])
+    assert list(backwards.scores) == list(reply.scores)[::-1]
+    trailer = dict(call.trailing_metadata())
+    assert trailer["x-truncated-documents"] == "0"
+    assert int(trailer["x-compute-tokens"]) > 7
+    assert {"x-queue-time", "x-tokenization-time", "x-inference-time", "x-total-time"} <= trailer.keys()
+
+
+def test_native_backend_gives_the_golden_scores(rerankd, stubs):
+    texts = json.loads((ROOT / "tests/parity/texts.json").read_text())
+    rows = [line.split("\t") for line in GOLDEN.read_text().splitlines()[1:]]
+    golden = [1 / (1 + math.exp(-float(row[3]))) for row in rows]
+    with Served(rerankd, "--backend", "native", config="model:\n  precision: fp32\n") as native:
+        assert native.match.group(4) == "native"
+        reply = Client(stubs, native).infer([(texts["queries"][int(row[0])], texts["documents"][int(row[1])])
+                                             for row in rows])
+    assert list(reply.scores) == pytest.approx(golden, abs=1e-4)
+
+
+def test_get_metrics_counts_requests_and_pairs(client):
+    before = client.stub.GetMetrics(client.pb.Empty(), timeout=10)
+    client.infer(pairs(3))
+    after = client.stub.GetMetrics(client.pb.Empty(), timeout=10)
+    assert after.count == before.count + 1
+    assert after.query_count == before.query_count + 3
+    assert 0 < after.p50_ms <= after.p95_ms <= after.p99_ms
+
+
+@pytest.mark.parametrize("pair", [("", "document"), ("query", ""), ("", ""), ("a\x00b", "c\x01\x1f\x7fd"),
+                                  ("query", "x " * 50_000), ("q " * 50_000, "document"), ("query", "y" * 100_000)])
+def test_odd_texts_are_scored(client, pair):
+    reply = client.infer([pair])
+    assert len(reply.scores) == 1 and 0 <= reply.scores[0] <= 1
+
+
+def test_long_texts_are_truncated_and_reported(client):
+    _, call = client.stub.Infer.with_call(client.request([("query", "x " * 50_000), ("a", "b")]), timeout=60)
+    assert dict(call.trailing_metadata())["x-truncated-documents"] == "1"
+
+
+def test_zero_pairs_are_invalid(client):
+    code, details = code_of(lambda: client.infer([]))
+    assert code == grpc.StatusCode.INVALID_ARGUMENT and "pairs is empty" in details
+
+
+def test_too_many_pairs_are_invalid(rerankd, stubs):
+    with Served(rerankd, "--backend", "fake", config="server:\n  max_documents: 5\n") as small:
+        code, details = code_of(lambda: Client(stubs, small).infer(pairs(6)))
+    assert code == grpc.StatusCode.INVALID_ARGUMENT and "at most 5" in details
+
+
+def raw_infer(server, message):
+    return server.channel.unary_unary("/inference.InferenceService/Infer", request_serializer=bytes,
+                                      response_deserializer=bytes)(message, timeout=60)
+
+
+@pytest.mark.parametrize("message", [b"\x0a\x06\x0a\x01q\x12\x01\xff", b"\x0a\xff", b"\xff" * 100])
+def test_bytes_that_are_no_request_are_invalid(server, message):
+    code, details = code_of(lambda: raw_infer(server, message))
+    assert code == grpc.StatusCode.INVALID_ARGUMENT and "UTF-8" in details
+
+
+def test_unknown_method_is_unimplemented(server):
+    call = server.channel.unary_unary("/inference.InferenceService/Nothing", bytes, bytes)
+    assert code_of(lambda: call(b"", timeout=60))[0] == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_deadline_ends_the_work(rerankd, stubs):
+    with Served(rerankd, "--backend", "fake", config=SLOW.format(ms=200)) as slow:
+        client = Client(stubs, slow)
+        code, _ = code_of(lambda: client.infer(pairs(2000), timeout=0.5))
+        assert code == grpc.StatusCode.DEADLINE_EXCEEDED
+        done = lambda: (lambda r: r["cancelled"] + r["expired"])(counters(slow)) == 1
+        wait_for(done, "the engine did not drop the work")
+        assert len(client.infer(pairs(1)).scores) == 1
+
+
+def test_cancellation_ends_the_work(rerankd, stubs):
+    with Served(rerankd, "--backend", "fake", config=SLOW.format(ms=200)) as slow:
+        client = Client(stubs, slow)
+        call = client.stub.Infer.future(client.request(pairs(2000)), timeout=60)
+        wait_for(lambda: counters(slow)["in_flight_requests"] == 1, "not admitted")
+        call.cancel()
+        wait_for(lambda: counters(slow)["cancelled"] == 1, "the engine did not drop the work")
+        assert len(client.infer(pairs(1)).scores) == 1
+
+
+def counters(served):
+    text = served.http("GET", "/metrics")[2].decode()
+    return {name: int(float(next(iter(re.findall(rf"^rerankd_{series}{{.*}} (\S+)$", text, re.M)))))
+            for name, series in [("cancelled", "cancelled_total"), ("expired", "expired_total"),
+                                 ("in_flight_requests", "in_flight_requests")]}
+
+
+def test_health(server):
+    stub = health_pb2_grpc.HealthStub(server.channel)
+    for service in ["", "inference.InferenceService"]:
+        reply = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=60)
+        assert reply.status == health_pb2.HealthCheckResponse.SERVING
+    unknown = health_pb2.HealthCheckRequest(service="no.such.Service")
+    assert code_of(lambda: stub.Check(unknown, timeout=60))[0] == grpc.StatusCode.NOT_FOUND
+
+
+def test_reflection_shows_every_service(server):
+    database = ProtoReflectionDescriptorDatabase(server.channel)
+    services = set(database.get_services())
+    assert {"inference.InferenceService", "grpc.health.v1.Health"} <= services
+    health = database.FindFileContainingSymbol("grpc.health.v1.Health")
+    assert health.name == "grpc/health/v1/health.proto"
+    infer = database.FindFileContainingSymbol("inference.InferenceService")
+    assert [m.name for m in infer.service[0].method] == ["Infer", "GetMetrics"]
+
+
+def test_sigterm_under_load_answers_everything_admitted(rerankd, stubs):
+    with Served(rerankd, "--backend", "fake", config=SLOW.format(ms=50)) as served:
+        client = Client(stubs, served)
+        watch = health_pb2_grpc.HealthStub(served.channel).Watch(health_pb2.HealthCheckRequest(), timeout=60)
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            calls = [pool.submit(client.infer, pairs(40)) for _ in range(8)]
+            wait_for(lambda: counters(served)["in_flight_requests"] == 8, "not admitted")
+            served.terminate()
+            assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+            assert [len(call.result().scores) for call in calls] == [40] * 8
+        assert served.exit_code() == 0
+
+
+def test_port_in_use_names_the_address(rerankd):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        for flag in ["--grpc-port", "--http-port"]:
+            other = {"--grpc-port": "--http-port", "--http-port": "--grpc-port"}[flag]
+            command = [rerankd, "serve", "--model", str(TINY), "--backend", "fake", "--set",
+                       "server.host=127.0.0.1", flag, str(port), other, "0"]
+            ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+            assert ended.returncode == 1
+            assert f"cannot listen on 127.0.0.1:{port}" in ended.stderr and "in use" in ended.stderr
