@@ -192,7 +192,9 @@ TEST(Engine, SaysWhatIsMissingAndTheWayOut) {
 TEST(Engine, RefusesATokenizerThatDoesNotFitTheModel) {
   const auto folder = std::filesystem::path(testing::TempDir()) / "rerankd_engine_large_vocabulary";
   std::filesystem::create_directories(folder);
-  std::filesystem::copy(kTiny, folder, std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::copy(
+      kTiny, folder,
+      std::filesystem::copy_options::recursive | std::filesystem::copy_options::overwrite_existing);
   std::filesystem::remove(folder / "tokenizer.json");
   std::ofstream(folder / "vocab.txt", std::ios::app) << "one\ntwo\ntoo\n";
   Settings settings = TinySettings();
@@ -213,7 +215,7 @@ TEST(Engine, AnswersEverythingAdmittedWhenDrainedUnderLoad) {
             ScoreRequest::ForQuery("q", RandomDocuments(static_cast<uint32_t>(c * 50 + i), 20)),
             [&](const Result<ScoreResult>& result) { completed += result.ok(); });
         ++(status.ok() ? admitted : refused);
-        if (!status.ok()) EXPECT_EQ(status.code(), Code::kUnavailable);
+        EXPECT_TRUE(status.ok() || status.code() == Code::kUnavailable);
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
       }
     });
