@@ -107,6 +107,7 @@ Json ToJson(const RunRecord& r) {
             {"batching_timeout_ms", r.batching_timeout_ms},
             {"dataset", ToJson(r.dataset)},
             {"server", ToJson(r.server)},
+            {"instances", r.instances},
             {"configuration", r.configuration},
             {"metrics", Json::parse(r.metrics_json, nullptr, false)},
             {"cells", Json::array()}};
@@ -129,6 +130,7 @@ RunRecord RunFrom(const Json& j) {
   r.batching_timeout_ms = j.at("batching_timeout_ms");
   r.dataset = DatasetFrom(j.at("dataset"));
   r.server = NamedFrom(j.at("server"));
+  r.instances = j.at("instances").get<std::vector<std::string>>();
   r.configuration = j.at("configuration");
   if (!j.at("metrics").is_null()) r.metrics_json = j.at("metrics").dump();
   for (const Json& cell : j.at("cells")) r.cells.push_back(CellFrom(cell));
@@ -218,6 +220,18 @@ Result<ExperimentRecord> RecordFromJson(const std::string& text) {
   } catch (const Json::exception& e) {
     return InvalidArgument(fmt::format("raw data is damaged: {}", e.what()));
   }
+}
+
+std::vector<std::string> ParseInstances(const std::string& info_json) {
+  const Json j = Json::parse(info_json, nullptr, false);
+  std::vector<std::string> texts;
+  const Json& list = Object(Object(j, "rerankd"), "instances");
+  if (!list.is_array()) return texts;
+  for (const Json& i : list)
+    texts.push_back(fmt::format("{}: {} on {}, {}, {} workers ({})", Text(i, "name"), Text(i, "backend"),
+                                Text(i, "device"), Text(i, "precision"), Text(i, "workers"),
+                                Text(i, "details")));
+  return texts;
 }
 
 Result<ServerMetrics> ParseServerMetrics(const std::string& json) {

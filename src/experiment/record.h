@@ -54,9 +54,10 @@ struct RunRecord {
   int batching_max = 0;
   double batching_timeout_ms = 0;
   DatasetInfo dataset;
-  NamedValues server;         // what the server said about itself when it was ready
-  std::string configuration;  // effective, YAML
-  std::string metrics_json;   // the server's /metrics.json after the last cell; empty = not had
+  NamedValues server;                  // what the server said about itself when it was ready
+  std::vector<std::string> instances;  // what really runs, one text each: backend, device, precision
+  std::string configuration;           // effective, YAML
+  std::string metrics_json;            // the server's /metrics.json after the last cell; empty = not had
   std::vector<CellRecord> cells;
 };
 
@@ -91,6 +92,9 @@ struct ServerMetrics {
   double padded_waste_pct = -1;  // mean of requests, if each were padded to its longest pair
   std::string backend, device;
 };
+// The instances in the answer of /info, for people; empty if the server does not say.
+std::vector<std::string> ParseInstances(const std::string& info_json);
+
 Result<ServerMetrics> ParseServerMetrics(const std::string& json);
 
 }  // namespace rerankd::experiment

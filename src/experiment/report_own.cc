@@ -39,7 +39,9 @@ std::string Environment(const ExperimentRecord& record, const RunRecord& run) {
   std::string text = "## Environment\n\n| Item | Value |\n|------|-------|\n" + Named(record.environment);
   text += DatasetText(run.dataset);
   if (!run.label.empty()) text += fmt::format("| Sweep | {} |\n", run.label);
-  text += fmt::format("| Server | {} |\n\n", ServerText(run.server));
+  text += fmt::format("| Server | {} |\n", ServerText(run.server));
+  for (const std::string& instance : run.instances) text += fmt::format("| Instance | {} |\n", instance);
+  text += "\n";
   return text + Notes(record, run) + "Effective configuration:\n\n```yaml\n" + run.configuration + "```\n\n";
 }
 

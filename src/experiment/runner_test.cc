@@ -139,7 +139,9 @@ TEST_F(ExperimentTest, RunsTheWholeGridBatchSizeOutermost) {
     EXPECT_GE(cell.seconds * 1000, 7.0 * cell.batch / cell.concurrency);
   }
   EXPECT_EQ(reports_, std::vector<std::string>{(folder_ / "out/exp_results.md").string()});
-  EXPECT_THAT(Result(".md"), HasSubstr("| 2 | 3 | 14 |"));
+  EXPECT_THAT(Result(".md"),
+              AllOf(HasSubstr("| 2 | 3 | 14 |"),
+                    HasSubstr("| Instance | fake-0: fake on cpu, int8, 2 workers (scripted) |")));
 }
 
 TEST_F(ExperimentTest, RewritingFromRawDataIsByteIdentical) {

@@ -103,6 +103,8 @@ Status VariantRunner::StartServer(RunRecord* run) {
   run->server = server_->ready();
   load_ = std::make_unique<LoadGenerator>(MakeChannel(server_->grpc_address()), dataset_);
   if (server_->http_address().empty()) return {};
+  const auto info = HttpGet("http://" + server_->http_address() + "/info", kHttpTimeoutMs);
+  if (info.ok()) run->instances = ParseInstances(*info);
   return HttpGet("http://" + server_->http_address() + "/reset", kHttpTimeoutMs).status();
 }
 

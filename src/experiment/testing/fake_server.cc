@@ -51,6 +51,10 @@ class FakeService final : public inference::InferenceService::Service {
   std::atomic<int> requests_{0};
 };
 
+constexpr const char* kInfo =
+    R"({"rerankd": {"instances": [{"name": "fake-0", "backend": "fake", "device": "cpu", "precision": "int8",
+        "details": "scripted", "workers": 2}]}})";
+
 int Listen(int* port) {
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};
@@ -71,9 +75,10 @@ void ServeHttp(int listener) {
     if (client < 0) continue;
     char buffer[2048];
     const ssize_t size = read(client, buffer, sizeof(buffer));
-    const bool wants_metrics =
-        std::string(buffer, size > 0 ? static_cast<size_t>(size) : 0).starts_with("GET /metrics.json ");
-    const std::string body = wants_metrics ? metrics.str() : "{\"status\": \"reset\"}";
+    const std::string request(buffer, size > 0 ? static_cast<size_t>(size) : 0);
+    std::string body = "{\"status\": \"reset\"}";
+    if (request.starts_with("GET /metrics.json ")) body = metrics.str();
+    if (request.starts_with("GET /info ")) body = kInfo;
     const std::string reply = fmt::format(
         "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}", body.size(), body);
     [[maybe_unused]] const ssize_t written = write(client, reply.data(), reply.size());
