@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-VERSION = "0.23.3"
+VERSION = "0.23.2"
 REQUEST = 100  # documents of a query
 MODES = ("rerankd_reuse", "rerankd_each", "tokenizers_all", "tokenizers_request")
 

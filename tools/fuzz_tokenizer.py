@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares rerankd's tokenizer with PyPI `tokenizers` on random strings over nasty alphabets.
 
-    python3 -m venv /tmp/v && /tmp/v/bin/pip install tokenizers==0.23.3
+    python3 -m venv /tmp/v && /tmp/v/bin/pip install tokenizers==0.23.2
     /tmp/v/bin/python tools/fuzz_tokenizer.py --tool build/release/bench/tokenizer_bench --directory MODEL_DIR
 
 Ids, type ids and offsets must be equal: single texts and pairs, truncation on both sides, literal special

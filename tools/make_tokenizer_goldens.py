@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes src/tokenizer/testdata: a small vocabulary of our own and what PyPI `tokenizers` makes of our texts.
 
-    python3 -m venv /tmp/v && /tmp/v/bin/pip install tokenizers==0.23.3
+    python3 -m venv /tmp/v && /tmp/v/bin/pip install tokenizers==0.23.2
     /tmp/v/bin/python tools/make_tokenizer_goldens.py
 """
 import json

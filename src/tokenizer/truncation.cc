@@ -8,9 +8,11 @@
 namespace rerankd {
 namespace {
 
-// As Hugging Face: cut the longer text to the room left, or both to half the room.
-TextLengths LongestFirst(TextLengths full, size_t room) {
-  size_t shorter = full.query, longer = full.document;
+// As Hugging Face `tokenizers` 0.23.2: a text counts at most max_length tokens; the longer one is cut to the
+// room left, or both to half the room, the odd token staying with the longer one (with the document if they
+// count alike).
+TextLengths LongestFirst(TextLengths full, size_t room, size_t max_length) {
+  size_t shorter = std::min(full.query, max_length), longer = std::min(full.document, max_length);
   const bool swapped = shorter > longer;
   if (swapped) std::swap(shorter, longer);
   if (shorter <= room / 2) {
@@ -32,7 +34,7 @@ Result<TextLengths> FitPair(TextLengths full, size_t overhead, const PairOptions
   if (full.query + full.document <= room) return full;
   switch (options.truncation) {
     case Truncation::kLongestFirst:
-      return LongestFirst(full, room);
+      return LongestFirst(full, room, static_cast<size_t>(options.max_length));
     case Truncation::kDocumentOnly:
       if (full.query > room)
         return InvalidArgument(fmt::format(
