@@ -37,8 +37,9 @@ class Served:
         self._folder = tempfile.TemporaryDirectory()
         path = pathlib.Path(self._folder.name) / "config.yaml"
         path.write_text(config)
-        command = [binary, "serve", "--config", str(path), "--model", str(TINY), "--grpc-port", "0",
-                   "--http-port", "0", *arguments]
+        command = [binary, "serve", "--config", str(path), "--model", str(TINY), *arguments]
+        for flag in ["--grpc-port", "--http-port"]:
+            command += [flag, "0"] if flag not in arguments else []
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.log = []
         self.match = None
