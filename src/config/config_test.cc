@@ -256,6 +256,13 @@ TEST_F(ConfigTest, InstanceKeysAreSweptTooAndModesAreAbbreviated) {
   EXPECT_EQ(plan->variants[2].settings.instances[0].compile_mode, "reduce-overhead");
 }
 
+TEST_F(ConfigTest, ExperimentsWaitInTheQueueUnlessTheyAskToBeRefused) {
+  EXPECT_EQ(LoadExperiment(File("name: x\n"))->variants[0].settings.scheduler.max_queue_ms, 60000);
+  EXPECT_EQ(
+      LoadExperiment(File("scheduler: {max_queue_ms: 5}\n"))->variants[0].settings.scheduler.max_queue_ms, 5);
+  EXPECT_EQ(Load(File("name: x\n")).scheduler.max_queue_ms, 2000);
+}
+
 TEST_F(ConfigTest, SweepsThatCannotRunAreErrors) {
   EXPECT_THAT(Error("batching: {timeout_ms: [5, 10]}\n"),
               AllOf(HasSubstr("batching.timeout_ms"), HasSubstr("one value")));

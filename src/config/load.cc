@@ -22,6 +22,10 @@ namespace fs = std::filesystem;
 
 constexpr const char* kBaseFile = "base_config.yaml";
 constexpr size_t kMaxVariants = 1000;
+// A closed loop brings its own back-pressure: its requests wait up to the client's deadline instead of being
+// refused by the server's default, which is made for people who wait.
+constexpr const char* kQueueKey = "scheduler.max_queue_ms";
+constexpr const char* kExperimentQueueMs = "60000";
 
 Status AddFile(const std::string& path, bool allow_unknown, Draft* draft) {
   RERANKD_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
@@ -236,6 +240,7 @@ Result<LoadedSettings> LoadSettings(const SettingsSource& source) {
 
 Result<ExperimentPlan> LoadExperiment(const SettingsSource& source) {
   RERANKD_ASSIGN_OR_RETURN(Draft draft, ReadLayers(source));
+  if (draft.Find(kQueueKey) == nullptr) draft.Set(kQueueKey, {{kExperimentQueueMs}, false, "default"});
   const std::vector<ConfigEntry> swept = SweptKeys(draft);
   RERANKD_ASSIGN_OR_RETURN(const size_t count, CountVariants(swept));
   ExperimentPlan plan{source.path, fs::path(source.path).stem().string(), {}, draft.warnings()};

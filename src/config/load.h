@@ -44,7 +44,8 @@ std::map<std::string, std::string> SettingsEnvironment();
 // line, key, value, bounds and the nearest known key.
 Result<LoadedSettings> LoadSettings(const SettingsSource& source);
 
-// For experiments: a scalar key that holds a list is swept (cartesian product, the last key fastest).
+// For experiments: a scalar key that holds a list is swept (cartesian product, the last key fastest), and
+// scheduler.max_queue_ms is a minute unless it is given.
 Result<ExperimentPlan> LoadExperiment(const SettingsSource& source);
 
 // YAML of every setting; loading it gives the same Settings.
