@@ -1,0 +1,57 @@
+"""From the data folder to the bundled models in one command:
+
+    python tools/train --data DIR --out models/
+
+Stages that are done are not repeated: embeddings and checkpoints are kept in the work folder, and
+a run that was interrupted continues from its last checkpoint.
+"""
+
+import argparse
+import pathlib
+import sys
+
+import torch
+
+import recipe
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python tools/train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    names = sorted(recipe.SCHEDULES)
+    path = pathlib.Path
+    parser.add_argument("--data", type=path, required=True, help="folder that holds the training data (README.md)")
+    parser.add_argument("--out", type=path, required=True, help="folder the model directories are written to")
+    parser.add_argument(
+        "--work", type=path, default=path("build/train"), help="embeddings and checkpoints (default: build/train)"
+    )
+    parser.add_argument("--models", nargs="+", choices=names, default=names, help="students to train (default: all)")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=2,
+        help="groups of a step computed at a time; the result is the same for any number (default: 2)",
+    )
+    parser.add_argument(
+        "--export-only", action="store_true", help="write the latest checkpoints as they are, without training"
+    )
+    return parser.parse_args()
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    torch.set_num_threads(arguments.threads)
+    if not arguments.export_only:
+        pools, texts = recipe.prepare(arguments.data, arguments.work)
+        for name in arguments.models:
+            if not recipe.train(name, pools, texts, arguments.work, arguments.threads):
+                print(f"{name}: stopped; run the same command again to continue", file=sys.stderr)
+                return 1
+    for name in arguments.models:
+        recipe.export(name, arguments.work, arguments.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
