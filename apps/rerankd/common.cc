@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "base/log.h"
+#include "base/progress.h"
 #include "base/text.h"
 #include "config/load.h"
 #include "config/setting_table.h"
@@ -39,7 +40,29 @@ Result<Settings> ConfigFlags::Load() const {
   return std::move(loaded.settings);
 }
 
+FetchProgress DownloadBar(bool enabled) {
+  struct Current {
+    std::string file;
+    std::unique_ptr<ProgressBar> bar;
+  };
+  return
+      [enabled, current = std::make_shared<Current>()](const std::string& file, int64_t done, int64_t total) {
+        if (current->bar == nullptr || current->file != file) {
+          current->file = file;
+          current->bar = std::make_unique<ProgressBar>(file, total, "bytes", enabled);
+        }
+        current->bar->Set(done);
+      };
+}
+
+Status FetchMissingModels(const Settings& settings) {
+  for (const InstanceSettings& instance : settings.instances)
+    RERANKD_RETURN_IF_ERROR(ProvideModel(instance.model, DownloadBar(true)).status());
+  return {};
+}
+
 Result<std::unique_ptr<Engine>> StartEmbedded(Settings settings) {
+  RERANKD_RETURN_IF_ERROR(FetchMissingModels(settings));
   settings.scheduler.max_queue_ms = std::numeric_limits<double>::infinity();
   settings.scheduler.max_queue_tokens = 0;
   settings.scheduler.default_deadline_ms = 0;

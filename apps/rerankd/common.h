@@ -17,6 +17,7 @@
 #include "core/request.h"
 #include "core/scoring.h"
 #include "engine/engine.h"
+#include "engine/model_source.h"
 
 namespace rerankd {
 
@@ -40,6 +41,12 @@ struct ConfigFlags {
 
 // The engine for work inside this process: nothing is ever refused for a long queue.
 Result<std::unique_ptr<Engine>> StartEmbedded(Settings settings);
+
+// Draws a progress bar for each file that is fetched from a hub.
+FetchProgress DownloadBar(bool enabled);
+
+// Fetches the models that `settings` names and this machine lacks, showing progress.
+Status FetchMissingModels(const Settings& settings);
 
 // --activation: "raw" (default), "model", "sigmoid", "softmax".
 Result<Activation> ChooseActivation(const std::string& name, const ModelInfo& model);

@@ -48,6 +48,7 @@ void PrintReady(const Server& server, const Engine& engine) {
 Status RunServe(const ConfigFlags& config) {
   const SignalWaiter signals;
   RERANKD_ASSIGN_OR_RETURN(const Settings settings, config.Load());
+  RERANKD_RETURN_IF_ERROR(FetchMissingModels(settings));
   RERANKD_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::Create(settings));
   RERANKD_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Start(settings, *engine));
   PrintReady(*server, *engine);

@@ -8,10 +8,10 @@
 #include "base/cpu.h"
 #include "base/log.h"
 #include "engine/backend_registry.h"
+#include "engine/model_source.h"
 #include "scheduler/scheduler.h"
 #include "tokenizer/tokenizer.h"
 #include "weights/model_config.h"
-#include "weights/model_directory.h"
 
 namespace rerankd {
 namespace {
@@ -55,8 +55,7 @@ Result<LoadedModel> LoadModel(const Settings& settings) {
   const InstanceSettings& first = settings.instances.front();
   LoadedModel model;
   model.info.name = first.model;
-  RERANKD_ASSIGN_OR_RETURN(model.info.directory,
-                           ResolveModelDirectory(first.model, ModelPlaces::FromEnvironment()));
+  RERANKD_ASSIGN_OR_RETURN(model.info.directory, ProvideModel(first.model, {}));
   RERANKD_ASSIGN_OR_RETURN(model.config, LoadModelConfig(model.info.directory));
   model.info.num_labels = model.config.num_labels;
   model.info.labels = model.config.labels;
@@ -176,8 +175,7 @@ Result<std::shared_ptr<const Tokenizer>> LoadModelTokenizer(const Settings& sett
   RERANKD_RETURN_IF_ERROR(CheckInstances(settings));
   const std::string& name = settings.tokenizer_pool.model_name.empty() ? settings.instances.front().model
                                                                        : settings.tokenizer_pool.model_name;
-  RERANKD_ASSIGN_OR_RETURN(const std::string directory,
-                           ResolveModelDirectory(name, ModelPlaces::FromEnvironment()));
+  RERANKD_ASSIGN_OR_RETURN(const std::string directory, ProvideModel(name, {}));
   RERANKD_ASSIGN_OR_RETURN(std::shared_ptr<const Tokenizer> tokenizer, LoadTokenizer(directory));
   return tokenizer;
 }

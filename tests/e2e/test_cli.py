@@ -15,7 +15,7 @@ DATA = ROOT / "experiments/data"
 def run(rerankd, *args, stdin=b"", env=None):
     """Runs the binary; `stdin` is bytes so that anything can be sent."""
     return subprocess.run(
-        [rerankd, *map(str, args)], input=stdin, capture_output=True, timeout=120, env={**os.environ, **(env or {})}
+        [rerankd, *map(str, args)], input=stdin, capture_output=True, timeout=120, env={**os.environ, "HF_HUB_OFFLINE": "1", **(env or {})}
     )
 
 

@@ -1,8 +1,9 @@
-#include "weights/model_directory.h"
+#include "hub/model_directory.h"
 
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <optional>
 
 #include "base/file.h"
@@ -178,6 +179,27 @@ Result<std::string> ResolveModelDirectory(const std::string& model, const ModelP
   if (path) return NotFound("there is no model folder '" + model + "'");
   RERANKD_ASSIGN_OR_RETURN(const HubModel hub, ParseHubModel(model));
   return ResolveHubModel(hub, places.hub_cache);
+}
+
+std::vector<std::pair<std::string, std::string>> ListModels(const ModelPlaces& places) {
+  std::map<std::string, std::string> bundled, cached;
+  for (const std::string& place : places.bundled)
+    for (const std::string& name : BundledNames({place}))
+      bundled.emplace(name, (fs::path(place) / name).string());
+  constexpr std::string_view kPrefix = "models--";
+  std::error_code ec;
+  for (fs::directory_iterator it(places.hub_cache, ec), end; !ec && it != end; it.increment(ec)) {
+    std::string name = it->path().filename().string();
+    const auto commit = CommitOf(it->path(), "main");
+    if (!name.starts_with(kPrefix) || !commit || !HasConfig(it->path() / "snapshots" / *commit)) continue;
+    name.erase(0, kPrefix.size());
+    if (const size_t separator = name.find("--"); separator != std::string::npos)
+      name.replace(separator, 2, "/");
+    cached.emplace(name, (it->path() / "snapshots" / *commit).string());
+  }
+  std::vector<std::pair<std::string, std::string>> models(bundled.begin(), bundled.end());
+  models.insert(models.end(), cached.begin(), cached.end());
+  return models;
 }
 
 }  // namespace rerankd

@@ -4,6 +4,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -30,5 +31,9 @@ Result<HubModel> ParseHubModel(std::string_view model);
 // The folder with the model's config.json. A name without a slash is looked up among the bundled models
 // first ("./default" is the folder). kNotFound says where it looked and the way out.
 Result<std::string> ResolveModelDirectory(const std::string& model, const ModelPlaces& places);
+
+// Name and folder of every model that these places hold, bundled ones first, each sorted by name; of a
+// repository in the cache, the commit that its branch "main" stands for.
+std::vector<std::pair<std::string, std::string>> ListModels(const ModelPlaces& places);
 
 }  // namespace rerankd

@@ -1,9 +1,9 @@
-#include "weights/model_directory.h"
+#include "hub/model_directory.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "weights/test_files.h"
+#include "base/temporary_folder.h"
 
 namespace rerankd {
 namespace {
@@ -132,6 +132,14 @@ TEST_F(PlacesFromEnvironment, BundledModelsComeFromTheVariableThenFromAroundTheP
   ASSERT_GE(places.bundled.size(), 2u);
   EXPECT_EQ(places.bundled[0], "/m");
   EXPECT_THAT(places.bundled[1], EndsWith("/share/rerankd/models"));
+}
+
+TEST_F(ModelDirectory, ListsBundledModelsThenCompleteOnesOfTheCache) {
+  const auto models = ListModels(places_);
+  ASSERT_EQ(models.size(), 2u);
+  EXPECT_EQ(models[0].first, "default");
+  EXPECT_EQ(models[1].first, "org/name");
+  EXPECT_THAT(models[1].second, EndsWith("/snapshots/" + kCommit));
 }
 
 }  // namespace

@@ -1,0 +1,173 @@
+"""`rerankd pull` against a hub on loopback, and against the cache of the Python library huggingface_hub."""
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+from mock_hub import COMMIT, MockHub
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+MODEL = ROOT / "tests/data/tiny-random"
+REPO = "org/reranker"
+
+
+def model_files():
+    files = {p.name: p.read_bytes() for p in MODEL.iterdir() if p.is_file() and p.name != "README.md"}
+    return {**files, "pytorch_model.bin": b"x" * 50_000, "onnx/model.onnx": b"y" * 50_000}
+
+
+@pytest.fixture()
+def hub():
+    hub = MockHub({REPO: model_files()})
+    yield hub
+    hub.close()
+
+
+@pytest.fixture()
+def run(rerankd, hub, tmp_path):
+    """Runs the binary with the mock hub and an empty cache."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("HF_") and "proxy" not in k.lower()}
+    env |= {"HF_ENDPOINT": hub.endpoint, "HF_HUB_CACHE": str(tmp_path / "cache"), "HOME": str(tmp_path)}
+
+    def call(*args, stdin="", **extra):
+        return subprocess.run([rerankd, *args], input=stdin, capture_output=True, text=True, env={**env, **extra}, timeout=120)
+
+    return call
+
+
+def cache_files(tmp_path):
+    return sorted(str(p.relative_to(tmp_path / "cache")) for p in (tmp_path / "cache").rglob("*") if not p.is_dir())
+
+
+def test_pull_fetches_what_is_needed_and_nothing_else(run, hub, tmp_path):
+    done = run("pull", REPO)
+    assert done.returncode == 0, done.stderr
+    snapshot = pathlib.Path(done.stdout.strip())
+    assert snapshot == tmp_path / "cache/models--org--reranker/snapshots" / COMMIT
+    assert (snapshot / "model.safetensors").read_bytes() == (MODEL / "model.safetensors").read_bytes()
+    assert (tmp_path / "cache/models--org--reranker/refs/main").read_text() == COMMIT
+    assert not hub.downloads("pytorch_model.bin") and not hub.downloads("model.onnx")
+    again = len(hub.downloads("model.safetensors"))
+    assert run("pull", REPO).returncode == 0
+    assert len(hub.downloads("model.safetensors")) == again
+
+
+def test_a_model_by_its_name_is_pulled_and_scored(run, hub):
+    first = run("score", "--model", REPO, stdin="a\tb\n")
+    assert first.returncode == 0, first.stderr
+    local = run("score", "--model", str(MODEL), stdin="a\tb\n")
+    assert first.stdout == local.stdout
+    hub.close()
+    offline = run("score", "--model", REPO, stdin="a\tb\n", HF_HUB_OFFLINE="1")
+    assert offline.stdout == local.stdout
+
+
+def test_the_python_library_uses_our_cache_and_we_use_its(run, hub, tmp_path):
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+    assert run("pull", REPO).returncode == 0
+    ours = huggingface_hub.snapshot_download(REPO, cache_dir=tmp_path / "cache", local_files_only=True)
+    assert pathlib.Path(ours).name == COMMIT
+
+    theirs = tmp_path / "theirs"
+    hub.requests.clear()
+    huggingface_hub.snapshot_download(REPO, cache_dir=theirs, endpoint=hub.endpoint, ignore_patterns=["onnx/*", "*.bin"])
+    pulled = run("pull", REPO, HF_HUB_CACHE=str(theirs))
+    assert pulled.returncode == 0, pulled.stderr
+    assert len(hub.downloads("model.safetensors")) <= 2  # the library's own: redirect and content
+    layout = [p.relative_to(tmp_path / "cache/models--org--reranker") for p in (tmp_path / "cache/models--org--reranker/snapshots").rglob("*")]
+    assert all((theirs / "models--org--reranker" / p).exists() for p in layout)
+
+
+def test_a_cut_connection_is_resumed(run, hub):
+    hub.cut_after, hub.cuts_left = 7_000, 3
+    assert run("pull", REPO).returncode == 0
+    ranges = [r[2] for r in hub.requests if r[1].startswith("/cdn/") and r[1].endswith("model.safetensors")]
+    assert ranges[:4] == [None, "bytes=7000-", "bytes=14000-", "bytes=21000-"]
+
+
+def test_a_server_that_cannot_resume_starts_over(run, hub):
+    hub.cut_after, hub.cuts_left, hub.ignore_ranges = 7_000, 1, True
+    done = run("pull", REPO)
+    assert done.returncode == 0, done.stderr
+    weights = pathlib.Path(done.stdout.strip()) / "model.safetensors"
+    assert weights.read_bytes() == (MODEL / "model.safetensors").read_bytes()
+
+
+def test_what_was_cut_off_is_kept_for_the_next_pull(run, hub, tmp_path):
+    hub.cut_after, hub.cuts_left = 5_000, 100
+    failed = run("pull", REPO)
+    assert failed.returncode == 1 and "model.safetensors" in failed.stderr
+    assert any(f.endswith(".incomplete") for f in cache_files(tmp_path))
+    hub.cuts_left = 0
+    assert run("pull", REPO).returncode == 0
+    assert not any(f.endswith(".incomplete") for f in cache_files(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_wrong_checksum_leaves_nothing_behind(run, hub, tmp_path, name):
+    hub.corrupt = {name}
+    failed = run("pull", REPO)
+    assert failed.returncode == 1 and "checksum" in failed.stderr and name in failed.stderr
+    assert not any(f.endswith(name) or f.endswith(".incomplete") for f in cache_files(tmp_path))
+
+
+@pytest.mark.parametrize(("status", "says"), [(401, "HF_TOKEN"), (403, "HF_TOKEN"), (404, "spelling"), (429, "7 s"), (500, "500")])
+def test_refusals_say_what_to_do(run, hub, status, says):
+    hub.status[REPO] = status
+    failed = run("pull", REPO)
+    assert failed.returncode == 1
+    assert says in failed.stderr and REPO in failed.stderr
+
+
+def test_unknown_repository(run):
+    failed = run("pull", "org/unknown")
+    assert failed.returncode == 1 and "org/unknown" in failed.stderr
+
+
+def test_token_goes_to_the_hub_and_to_no_other_host(run, hub):
+    hub.token = "secret"
+    assert run("pull", REPO).returncode == 1
+    hub.requests.clear()
+    assert run("pull", REPO, HF_TOKEN="secret").returncode == 0
+    assert all(r[3] == "Bearer secret" for r in hub.requests if not r[1].startswith("/cdn/"))
+    assert all(r[3] is None for r in hub.requests if r[1].startswith("/cdn/"))
+
+
+def test_repositories_that_are_no_reranker(run, hub):
+    hub.repos["org/bare"] = {"README.md": b"hello"}
+    hub.repos["org/pickled"] = {k: v for k, v in model_files().items() if "safetensors" not in k}
+    hub.repos["org/llm"] = {**model_files(), "config.json": b'{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}'}
+    for repo, says in [("org/bare", "config.json"), ("org/pickled", "safetensors"), ("org/llm", "llama")]:
+        failed = run("pull", repo)
+        assert failed.returncode == 1 and says in failed.stderr, failed.stderr
+    assert not hub.downloads("org/llm/resolve/%s/model.safetensors" % COMMIT)
+
+
+def test_offline_and_no_connection(run, hub):
+    assert "HF_HUB_OFFLINE" in run("pull", REPO, HF_HUB_OFFLINE="1").stderr
+    hub.close()
+    failed = run("pull", REPO)
+    assert failed.returncode == 1 and hub.endpoint in failed.stderr
+
+
+def test_full_disk_is_an_error_and_leaves_no_file(run, hub, tmp_path):
+    """A file system of 64 KiB, where the machine lets us mount one."""
+    small = tmp_path / "small"
+    small.mkdir()
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small]).returncode != 0:
+        pytest.skip("needs to mount a small file system")
+    try:
+        failed = run("pull", REPO, HF_HUB_CACHE=str(small))
+        assert failed.returncode == 1 and "disk full" in failed.stderr
+        assert not list(small.rglob("snapshots/*/model.safetensors"))
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+def test_two_pulls_at_once_fetch_once(rerankd, run, hub, tmp_path):
+    env = {**os.environ, "HF_ENDPOINT": hub.endpoint, "HF_HUB_CACHE": str(tmp_path / "cache")}
+    pulls = [subprocess.Popen([rerankd, "pull", REPO], env=env, stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [p.wait(timeout=60) for p in pulls] == [0, 0]
+    content = [r for r in hub.requests if r[0] == "GET" and r[1].startswith("/cdn/")]
+    assert len([r for r in content if r[1].endswith("model.safetensors")]) == 1
