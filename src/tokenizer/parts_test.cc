@@ -153,7 +153,7 @@ TextLengths Fit(size_t query, size_t document, int max_length, Truncation trunca
   PairOptions options;
   options.max_length = max_length;
   options.truncation = truncation;
-  return FitPair({query, document}, 3, options).value();
+  return FitPair({query, document}, {query, document}, 3, options).value();
 }
 
 TEST(Truncation, LongestFirstMatchesHuggingFace) {
@@ -176,7 +176,7 @@ TEST(Truncation, DocumentOnlyProtectsTheQuery) {
   PairOptions options;
   options.max_length = 10;
   options.truncation = Truncation::kDocumentOnly;
-  const Status status = FitPair({8, 1}, 3, options).status();
+  const Status status = FitPair({8, 1}, {8, 1}, 3, options).status();
   EXPECT_EQ(status.code(), Code::kInvalidArgument);
   EXPECT_THAT(status.message(), testing::HasSubstr("8 tokens, more than the 7"));
 }
@@ -185,7 +185,7 @@ TEST(Truncation, RefusesALimitBelowTheSpecialTokens) {
   PairOptions options;
   for (const int limit : {2, 0, -5}) {
     options.max_length = limit;
-    EXPECT_EQ(FitPair({0, 0}, 3, options).status().code(), Code::kInvalidArgument);
+    EXPECT_EQ(FitPair({0, 0}, {0, 0}, 3, options).status().code(), Code::kInvalidArgument);
   }
 }
 

@@ -8,11 +8,10 @@
 namespace rerankd {
 namespace {
 
-// As Hugging Face `tokenizers` 0.23.2: a text counts at most max_length tokens; the longer one is cut to the
-// room left, or both to half the room, the odd token staying with the longer one (with the document if they
-// count alike).
-TextLengths LongestFirst(TextLengths full, size_t room, size_t max_length) {
-  size_t shorter = std::min(full.query, max_length), longer = std::min(full.document, max_length);
+// Cuts the longer text to the room left, or both to half the room; the odd token stays with the longer one,
+// with the document if they count alike.
+TextLengths LongestFirst(TextLengths counted, size_t room) {
+  size_t shorter = counted.query, longer = counted.document;
   const bool swapped = shorter > longer;
   if (swapped) std::swap(shorter, longer);
   if (shorter <= room / 2) {
@@ -26,7 +25,8 @@ TextLengths LongestFirst(TextLengths full, size_t room, size_t max_length) {
 
 }  // namespace
 
-Result<TextLengths> FitPair(TextLengths full, size_t overhead, const PairOptions& options) {
+Result<TextLengths> FitPair(TextLengths full, TextLengths counted, size_t overhead,
+                            const PairOptions& options) {
   if (options.max_length < 0 || static_cast<size_t>(options.max_length) < overhead)
     return InvalidArgument(fmt::format("max_length {} leaves no room for the {} special tokens: raise it",
                                        options.max_length, overhead));
@@ -34,7 +34,7 @@ Result<TextLengths> FitPair(TextLengths full, size_t overhead, const PairOptions
   if (full.query + full.document <= room) return full;
   switch (options.truncation) {
     case Truncation::kLongestFirst:
-      return LongestFirst(full, room, static_cast<size_t>(options.max_length));
+      return LongestFirst(counted, room);
     case Truncation::kDocumentOnly:
       if (full.query > room)
         return InvalidArgument(fmt::format(

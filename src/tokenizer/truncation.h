@@ -14,7 +14,10 @@ struct TextLengths {
 };
 
 // Lengths after truncation so that both plus `overhead` special tokens fit options.max_length. A lone text is
-// a document with an empty query. kInvalidArgument if that is impossible or not allowed.
-Result<TextLengths> FitPair(TextLengths full, size_t overhead, const PairOptions& options);
+// a document with an empty query. `counted` is how much of each text kLongestFirst compares: Hugging Face
+// `tokenizers` 0.23.2 stops encoding a text after the word with which it reaches max_length tokens.
+// kInvalidArgument if that is impossible or not allowed.
+Result<TextLengths> FitPair(TextLengths full, TextLengths counted, size_t overhead,
+                            const PairOptions& options);
 
 }  // namespace rerankd

@@ -30,6 +30,8 @@ class Vocabulary {
   int size() const { return static_cast<int>(tokens_.size()); }  // largest id + 1
   int32_t unknown_id() const { return unknown_id_; }
   const std::string& token(int32_t id) const { return tokens_[static_cast<size_t>(id)]; }
+  // Is it a piece that continues a word ("##…")?
+  bool continues(int32_t id) const { return id >= 0 && id < size() && token(id).starts_with("##"); }
   // The id of a token that does not continue a word ("##...").
   std::optional<int32_t> Find(std::string_view token) const;
 

@@ -68,6 +68,20 @@ std::span<const T> Keep(std::span<const T> tokens, size_t count, bool left) {
   return left ? tokens.last(count) : tokens.first(count);
 }
 
+// Tokens of a text up to the end of the word with which it reaches max_length of them, counted from the end
+// that truncation keeps. `id_at(i)` = id of token i.
+template <typename IdAt>
+size_t CountedLength(size_t size, const Vocabulary& vocabulary, const PairOptions& options,
+                     const IdAt& id_at) {
+  size_t count = std::min(size, static_cast<size_t>(std::max(options.max_length, 0)));
+  if (options.truncate_left) {
+    while (count < size && vocabulary.continues(id_at(size - count))) ++count;
+  } else {
+    while (count < size && vocabulary.continues(id_at(count))) ++count;
+  }
+  return count;
+}
+
 void PushSpecial(std::span<const EncodingTemplate::Special> tokens, EncodedPairs* out) {
   for (const auto& token : tokens) out->PushToken(token.id, token.type_id);
 }
@@ -125,8 +139,12 @@ Status WordPieceTokenizer::AppendPair(std::span<const int32_t> query, std::strin
   std::vector<int32_t>& ids = ThreadScratch().document;
   ids.clear();
   EncodeText(document, options.escape_special, &ids);
-  RERANKD_ASSIGN_OR_RETURN(const TextLengths kept,
-                           FitPair({query.size(), ids.size()}, pair_.overhead(), options));
+  const auto counted = [&](std::span<const int32_t> text) {
+    return CountedLength(text.size(), vocabulary_, options, [&](size_t i) { return text[i]; });
+  };
+  RERANKD_ASSIGN_OR_RETURN(
+      const TextLengths kept,
+      FitPair({query.size(), ids.size()}, {counted(query), counted(ids)}, pair_.overhead(), options));
   PushSpecial(pair_.before, out);
   out->PushTokens(Keep(query, kept.query, options.truncate_left), pair_.query_type);
   PushSpecial(pair_.between, out);
@@ -163,9 +181,14 @@ Result<std::vector<DisplayToken>> WordPieceTokenizer::Explain(std::string_view t
   const EncodingTemplate& form = has_pair ? pair_ : single_;
   const auto first = Display(text, form.query_type, options.escape_special);
   const auto second = Display(pair, form.document_type, options.escape_special);
+  const auto counted = [&](std::span<const DisplayToken> shown) {
+    return CountedLength(shown.size(), vocabulary_, options, [&](size_t i) { return shown[i].id; });
+  };
   // A lone text is cut as a document would be.
-  const TextLengths full = has_pair ? TextLengths{first.size(), second.size()} : TextLengths{0, first.size()};
-  RERANKD_ASSIGN_OR_RETURN(const TextLengths kept, FitPair(full, form.overhead(), options));
+  const auto as_pair = [&](size_t a, size_t b) { return has_pair ? TextLengths{a, b} : TextLengths{0, a}; };
+  RERANKD_ASSIGN_OR_RETURN(const TextLengths kept,
+                           FitPair(as_pair(first.size(), second.size()),
+                                   as_pair(counted(first), counted(second)), form.overhead(), options));
 
   std::vector<DisplayToken> tokens;
   const auto push_special = [&](const std::vector<EncodingTemplate::Special>& specials) {
