@@ -100,8 +100,9 @@ Result<HttpReply> HttpClient::Send(const HttpRequest& request) {
   curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, kStallBytesPerSecond);
   curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, kStallSeconds);
   curl_easy_setopt(curl, CURLOPT_NOBODY, request.head ? 1L : 0L);
-  if (request.resume_from > 0)
-    curl_easy_setopt(curl, CURLOPT_RESUME_FROM_LARGE, static_cast<curl_off_t>(request.resume_from));
+  // Not CURLOPT_RESUME_FROM, which fails on servers that answer the whole file instead.
+  const std::string range = std::to_string(request.resume_from) + "-";
+  if (request.resume_from > 0) curl_easy_setopt(curl, CURLOPT_RANGE, range.c_str());
   if (const char* bundle = CaBundle()) curl_easy_setopt(curl, CURLOPT_CAINFO, bundle);
   // Identity: sizes and checksums are those of the bytes on the wire.
   curl_slist* list = curl_slist_append(nullptr, "Accept-Encoding: identity");

@@ -102,7 +102,7 @@ class MockHub:
                     hub.cuts_left -= 1
                     self.reply(status, headers, rest[: hub.cut_after])
                     self.wfile.flush()
-                    self.connection.close()
+                    self.close_connection = True
                     return None
                 return self.reply(status, headers, rest, body)
 

@@ -138,7 +138,7 @@ def test_repositories_that_are_no_reranker(run, hub):
     hub.repos["org/bare"] = {"README.md": b"hello"}
     hub.repos["org/pickled"] = {k: v for k, v in model_files().items() if "safetensors" not in k}
     hub.repos["org/llm"] = {**model_files(), "config.json": b'{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}'}
-    for repo, says in [("org/bare", "config.json"), ("org/pickled", "safetensors"), ("org/llm", "llama")]:
+    for repo, says in [("org/bare", "config.json"), ("org/pickled", "safetensors"), ("org/llm", "LlamaForCausalLM")]:
         failed = run("pull", repo)
         assert failed.returncode == 1 and says in failed.stderr, failed.stderr
     assert not hub.downloads("org/llm/resolve/%s/model.safetensors" % COMMIT)
