@@ -9,7 +9,7 @@ SOURCES = $(shell git ls-files '*.cc' '*.h')
 help:
 	@echo "make demo        install what is missing, build, serve the bundled model, run a small experiment, show its report"
 	@echo "make test        all tests (install, release build, unit, parity, end to end, short fuzzing)"
-	@echo "make test-heavy  sanitizers, clang-tidy, longer fuzzing, real client libraries"
+	@echo "make test-heavy  sanitizers, longer fuzzing"
 	@echo "make build       only build; the binary is $(RERANKD)"
 
 setup:
@@ -42,7 +42,7 @@ fuzz:
 
 test-heavy:
 	@tools/setup.sh build test heavy
-	@$(MAKE) --no-print-directory asan tsan tidy
+	@$(MAKE) --no-print-directory asan tsan
 	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=60
 
 asan tsan:

@@ -7,10 +7,10 @@ cd "$(dirname "$0")/.."
 
 build_packages=(cmake ninja-build g++ ccache mold pkg-config
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
-  libboost1.81-dev libboost-json1.81-dev libboost-url1.81-dev
-  libdnnl-dev libyaml-cpp-dev libcli11-dev libspdlog-dev libfmt-dev nlohmann-json3-dev libutf8proc-dev zlib1g-dev
-  libcurl4-openssl-dev libssl-dev libgtest-dev libgmock-dev)
-test_packages=(clang-14 clang-format-14 libclang-rt-14-dev libbenchmark-dev python3 python3-venv git)
+  libboost1.81-dev
+  libdnnl-dev libyaml-cpp-dev libcli11-dev libspdlog-dev libfmt-dev nlohmann-json3-dev prometheus-cpp-dev zlib1g-dev
+  libcurl4-openssl-dev libssl-dev libgtest-dev libgmock-dev python3)
+test_packages=(curl clang-14 clang-format-14 libclang-rt-14-dev libbenchmark-dev python3-venv git)
 heavy_packages=(clang-tidy-14)
 
 packages=()

@@ -27,6 +27,9 @@ inline constexpr int kExitUsage = 2;
 // Prints "rerankd: message" to stderr; returns kExitFailed.
 int Fail(const Status& status);
 
+// 0, or what Fail gives.
+inline int ExitCode(const Status& status) { return status.ok() ? 0 : Fail(status); }
+
 // Configuration as flags: --config, --set, and one flag for each row of the settings table that has one.
 struct ConfigFlags {
   std::string config_file;

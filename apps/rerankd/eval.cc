@@ -122,12 +122,7 @@ void AddEval(CLI::App& app, Action* action) {
                       "lowest grade that binary metrics count as relevant");
   command->add_flag("--per-query", flags->per_query, "values of each query too");
   command->add_flag("--json", flags->json, "JSON instead of a table");
-  command->callback([flags, action] {
-    *action = [flags] {
-      const Status status = RunEval(*flags);
-      return status.ok() ? 0 : Fail(status);
-    };
-  });
+  command->callback([flags, action] { *action = [flags] { return ExitCode(RunEval(*flags)); }; });
 }
 
 }  // namespace rerankd

@@ -89,12 +89,7 @@ void AddInspect(CLI::App& app, Action* action) {
   command->footer("Example:\n  rerankd inspect --model tiny --json");
   command->add_flag("--json", flags->json, "JSON instead of lines");
   flags->config.AddTo(*command, {"model."});
-  command->callback([flags, action] {
-    *action = [flags] {
-      const Status status = RunInspect(*flags);
-      return status.ok() ? 0 : Fail(status);
-    };
-  });
+  command->callback([flags, action] { *action = [flags] { return ExitCode(RunInspect(*flags)); }; });
 }
 
 }  // namespace rerankd

@@ -216,10 +216,7 @@ void AddRank(CLI::App& app, Action* action) {
   flags->config.AddTo(*command, {"model."});
   command->callback([flags, action, query, run] {
     if (query->count() + run->count() == 0) throw CLI::ValidationError("rank", "needs --query or --run");
-    *action = [flags] {
-      const Status status = RunRank(*flags);
-      return status.ok() ? 0 : Fail(status);
-    };
+    *action = [flags] { return ExitCode(RunRank(*flags)); };
   });
 }
 

@@ -102,12 +102,7 @@ void AddScore(CLI::App& app, Action* action) {
       ->check(CLI::IsMember({"raw", "model", "sigmoid", "softmax"}));
   command->add_flag("--quiet", flags->quiet, "no throughput line");
   flags->config.AddTo(*command, {"model."});
-  command->callback([flags, action] {
-    *action = [flags] {
-      const Status status = RunScore(*flags);
-      return status.ok() ? 0 : Fail(status);
-    };
-  });
+  command->callback([flags, action] { *action = [flags] { return ExitCode(RunScore(*flags)); }; });
 }
 
 }  // namespace rerankd

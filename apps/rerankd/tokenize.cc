@@ -58,10 +58,7 @@ void AddTokenize(CLI::App& app, Action* action) {
   flags->config.AddTo(*command, {"model."});
   command->callback([flags, action, pair] {
     flags->has_pair = pair->count() > 0;
-    *action = [flags] {
-      const Status status = RunTokenize(*flags);
-      return status.ok() ? 0 : Fail(status);
-    };
+    *action = [flags] { return ExitCode(RunTokenize(*flags)); };
   });
 }
 

@@ -36,7 +36,7 @@ std::string Environment(const char* name) {
 }
 
 std::string ReadToken() {
-  if (const std::string token = Environment("HF_TOKEN"); !token.empty()) return token;
+  if (std::string token = Environment("HF_TOKEN"); !token.empty()) return token;
   std::string path = Environment("HF_TOKEN_PATH");
   if (path.empty()) {
     std::string home = Environment("HF_HOME");
@@ -217,7 +217,7 @@ class Puller {
     std::error_code ec;
     fs::create_directories(incomplete.parent_path(), ec);
     for (int attempt = 1;; ++attempt) {
-      const Status status = Transfer(file, info, incomplete);
+      Status status = Transfer(file, info, incomplete);
       if (status.ok()) break;
       if (status.code() != Code::kUnavailable || attempt == kMaxAttempts) return status;
       std::this_thread::sleep_for(kRetryPause * attempt);
