@@ -1,6 +1,9 @@
 """Development figure: nDCG@10 of DL19 with the BM25 top-100 re-ranked.
 
     python tools/train/evaluate.py --data DIR --model models/default
+
+With --reference also how far the scores are from those of another directory, for example of
+the unquantised model: largest difference of a logit and mean rank correlation of a query.
 """
 
 import argparse
@@ -9,6 +12,7 @@ import pathlib
 
 import numpy as np
 import pytrec_eval
+import scipy.stats
 import torch
 
 import corpus
@@ -70,10 +74,20 @@ def rerank(model_directory: pathlib.Path, development: pathlib.Path, query_limit
     return scores
 
 
+def distance(scores: dict[str, dict[str, float]], reference: dict[str, dict[str, float]]) -> dict[str, float]:
+    """How far two sets of scores of the same pairs are from each other."""
+    both = [(list(s.values()), [reference[q][p] for p in s]) for q, s in scores.items()]
+    return {
+        "max_logit_difference": round(max(float(np.abs(np.subtract(a, b)).max()) for a, b in both), 4),
+        "mean_spearman": round(float(np.mean([scipy.stats.spearmanr(a, b).statistic for a, b in both])), 5),
+    }
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=pathlib.Path, required=True, help="folder that holds msmarco-dl19/")
     parser.add_argument("--model", type=pathlib.Path, required=True, help="packed or plain model directory")
+    parser.add_argument("--reference", type=pathlib.Path, help="model directory to compare the scores with")
     parser.add_argument("--queries", type=int, default=0, help="only the first N queries (default: all)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
     arguments = parser.parse_args()
@@ -88,6 +102,10 @@ def main():
         "ndcg_cut_10": round(ndcg(scores, judgements), 4),
         "bm25_ndcg_cut_10": round(ndcg({q: bm25[q] for q in scores}, judgements), 4),
     }
+    if arguments.reference:
+        reference = rerank(arguments.reference, development, arguments.queries)
+        result["reference_ndcg_cut_10"] = round(ndcg(reference, judgements), 4)
+        result |= distance(scores, reference)
     print(json.dumps(result))
 
 

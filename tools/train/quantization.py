@@ -52,26 +52,21 @@ def unpack(stored: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def save_packed(model: transformers.BertForSequenceClassification, trunk: pathlib.Path, out: pathlib.Path):
-    """Writes weights, config and tokenizer of `model` to the directory `out`."""
-    out.mkdir(parents=True, exist_ok=True)
-    _save_weights(pack(model.state_dict()), out)
+    """Writes weights, config and tokenizer of `model` to the directory `out`, packed."""
     config = _plain_config(model.config) | {"quantization_config": QUANTIZATION_CONFIG}
-    _write_json(out / "config.json", config)
-    for name in _TOKENIZER_FILES:
-        shutil.copyfile(trunk / name, out / name)
-    # The trunk's own file cuts and pads to 128 tokens: the length is the caller's decision.
-    encoding.load_tokenizer(trunk).save(str(out / "tokenizer.json"), pretty=False)
+    _save(pack(model.state_dict()), config, trunk, out)
+
+
+def save_plain(model: transformers.BertForSequenceClassification, trunk: pathlib.Path, out: pathlib.Path):
+    """Writes weights, config and tokenizer of `model` to the directory `out` in float32."""
+    _save(model.state_dict(), _plain_config(model.config), trunk, out)
 
 
 def save_fp32(packed: pathlib.Path, out: pathlib.Path):
     """Writes the dequantised copy of a packed directory as a plain Hugging Face directory."""
-    out.mkdir(parents=True, exist_ok=True)
-    _save_weights(unpack(safetensors.torch.load_file(packed / "model.safetensors")), out)
     config = json.loads((packed / "config.json").read_text(encoding="utf-8"))
     config.pop("quantization_config", None)
-    _write_json(out / "config.json", config)
-    for name in (*_TOKENIZER_FILES, "tokenizer.json"):
-        shutil.copyfile(packed / name, out / name)
+    _save(unpack(safetensors.torch.load_file(packed / "model.safetensors")), config, packed, out)
 
 
 def load(directory: pathlib.Path) -> transformers.BertForSequenceClassification:
@@ -90,11 +85,14 @@ def _plain_config(config: transformers.BertConfig) -> dict:
     return values | {"architectures": ["BertForSequenceClassification"], "dtype": "float32"}
 
 
-def _save_weights(weights: dict[str, torch.Tensor], out: pathlib.Path):
+def _save(weights: dict[str, torch.Tensor], config: dict, tokenizer: pathlib.Path, out: pathlib.Path):
+    """Writes a model directory; `tokenizer` is the directory whose tokenizer is copied."""
+    out.mkdir(parents=True, exist_ok=True)
     path = out / "model.safetensors"
     safetensors.torch.save_file(weights, path, metadata={"format": "pt"})
     path.chmod(0o644)  # The library makes it readable by its owner only.
-
-
-def _write_json(path: pathlib.Path, value: dict):
-    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    (out / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    for name in _TOKENIZER_FILES:
+        shutil.copyfile(tokenizer / name, out / name)
+    # The trunk's own file cuts and pads to 128 tokens: the length is the caller's decision.
+    encoding.load_tokenizer(tokenizer).save(str(out / "tokenizer.json"), pretty=False)

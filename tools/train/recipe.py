@@ -22,19 +22,18 @@ VOCABULARY = 30522
 
 SCHEDULES = {
     "default": trainer.Schedule(
-        steps=320,
-        decay_from=220,
+        cycles=(
+            trainer.Cycle(end=400, decay_from=290, rate=1.2e-4),
+            trainer.Cycle(end=680, decay_from=500, rate=1e-4),
+        ),
         warmup=40,
-        rate=1.2e-4,
         groups_per_step=4,
         max_length=128,
         frozen=("bert.embeddings.", "bert.encoder.layer.0.", "bert.encoder.layer.1."),
     ),
     "tiny": trainer.Schedule(
-        steps=800,
-        decay_from=550,
+        cycles=(trainer.Cycle(end=1500, decay_from=700, rate=5e-4),),
         warmup=50,
-        rate=5e-4,
         groups_per_step=8,
         max_length=128,
     ),
@@ -83,9 +82,10 @@ def train(name: str, all_pools: list[pools.Pool], texts: trainer.PairTexts, work
 
 
 def export(name: str, work: pathlib.Path, out: pathlib.Path):
-    """Writes the latest checkpoint of `name` to `out/name` in the storage format."""
+    """Writes the latest checkpoint of `name` to `out/name` in the storage format, and as it is to `work`."""
     model = students.build(name, teacher.trunk_directory(), SEED)
     model.load_state_dict(trainer.checkpoint_weights(work / name))
     quantization.save_packed(model, teacher.trunk_directory(), out / name)
+    quantization.save_plain(model, teacher.trunk_directory(), work / name / "unquantised")
     log = work / name / trainer.LOG_NAME
     (out / name / trainer.LOG_NAME).write_bytes(log.read_bytes())

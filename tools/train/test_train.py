@@ -3,6 +3,7 @@
     python -m pytest tools/train
 """
 
+import dataclasses
 import gzip
 import json
 
@@ -51,9 +52,8 @@ def some_texts() -> trainer.PairTexts:
     return trainer.PairTexts([text(4) for _ in range(6)], [text(5 + i % 20) for i in range(40)])
 
 
-SCHEDULE = trainer.Schedule(
-    steps=6, decay_from=4, warmup=2, rate=1e-3, groups_per_step=2, max_length=24, frozen=("bert.embeddings.word",)
-)
+CYCLES = (trainer.Cycle(end=4, decay_from=3, rate=1e-3), trainer.Cycle(end=6, decay_from=5, rate=1e-3))
+SCHEDULE = trainer.Schedule(cycles=CYCLES, warmup=2, groups_per_step=2, max_length=24, frozen=("bert.embeddings.word",))
 
 
 # --- Storage format -----------------------------------------------------------------------------
@@ -195,11 +195,11 @@ def test_the_loss_is_zero_for_the_wanted_scores_and_grows_with_a_wrong_order():
     assert trainer.distillation_loss(wanted.flip(1), wanted) > trainer.distillation_loss(wanted * 0.5, wanted)
 
 
-def test_lengthening_a_schedule_keeps_its_earlier_rates():
-    short = trainer.Schedule(10, 8, 2, 1.0, 1, 8)
-    long = trainer.Schedule(20, 15, 2, 1.0, 1, 8)
-    assert [short.rate_at(s) for s in range(8)] == [long.rate_at(s) for s in range(8)]
-    assert short.rate_at(9) == 0.5
+def test_the_rate_rises_stays_and_falls_in_every_cycle():
+    cycles = (trainer.Cycle(end=6, decay_from=4, rate=1.0), trainer.Cycle(end=9, decay_from=9, rate=0.5))
+    schedule = trainer.Schedule(cycles=cycles, warmup=2, groups_per_step=1, max_length=8)
+    assert [schedule.rate_at(step) for step in range(10)] == [0.5, 1.0, 1.0, 1.0, 1.0, 0.5, 0.25, 0.5, 0.5, 0.0]
+    assert schedule.steps == 9
 
 
 def train(folder, schedule, threads: int = 1) -> trainer.Trainer:
@@ -214,8 +214,8 @@ def log_of(folder) -> list[float]:
 
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
     train(tmp_path / "whole", SCHEDULE)
-    # The first four steps of both schedules are the same: stop there, then go on.
-    train(tmp_path / "halves", trainer.Schedule(**{**vars(SCHEDULE), "steps": 4}))
+    # The first cycle alone, then on with both.
+    train(tmp_path / "halves", dataclasses.replace(SCHEDULE, cycles=CYCLES[:1]))
     train(tmp_path / "halves", SCHEDULE)
     assert log_of(tmp_path / "halves") == log_of(tmp_path / "whole")
     whole, halves = (trainer.checkpoint_weights(tmp_path / f) for f in ("whole", "halves"))

@@ -18,27 +18,46 @@ import sampling
 
 
 @dataclasses.dataclass(frozen=True)
-class Schedule:
-    """How long and how fast to train.
+class Cycle:
+    """One rise and fall of the learning rate, up to step `end`.
 
-    The rate rises over `warmup` steps, stays at `rate` and falls linearly to zero from step
-    `decay_from` to step `steps`: a run can be lengthened without changing its earlier steps.
+    The rate stays at `rate` until step `decay_from` and then falls linearly to zero.
     """
 
-    steps: int
+    end: int
     decay_from: int
-    warmup: int
     rate: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train: cycles one after the other, each rising over `warmup` steps.
+
+    A finished run can be continued by one more cycle without changing its earlier steps.
+    """
+
+    cycles: tuple[Cycle, ...]
+    warmup: int
     groups_per_step: int
     max_length: int
     frozen: tuple[str, ...] = ()
     weight_decay: float = 0.01
 
+    @property
+    def steps(self) -> int:
+        """Steps of all cycles."""
+        return self.cycles[-1].end
+
     def rate_at(self, step: int) -> float:
         """Learning rate of step `step` (from 0)."""
-        rising = min(1.0, (step + 1) / self.warmup)
-        falling = min(1.0, (self.steps - step) / max(1, self.steps - self.decay_from))
-        return self.rate * min(rising, falling)
+        start = 0
+        for cycle in self.cycles:
+            if step < cycle.end:
+                rising = min(1.0, (step - start + 1) / self.warmup)
+                falling = min(1.0, (cycle.end - step) / max(1, cycle.end - cycle.decay_from))
+                return cycle.rate * min(rising, falling)
+            start = cycle.end
+        return 0.0
 
 
 TEMPERATURE = 2.0
