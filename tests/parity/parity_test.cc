@@ -170,6 +170,10 @@ std::vector<float> Score(Backend* backend, const EncodedPairs& pairs, int first,
 class Parity : public ::testing::TestWithParam<GoldenSet> {
  protected:
   void SetUp() override {
+#ifdef RERANKD_SANITIZED
+    if (GetParam().model.parent_path() != kRoot / "tests" / "data")
+      GTEST_SKIP() << "under a sanitizer only the small models run";
+#endif
     if (!fs::exists(GetParam().model / "config.json"))
       GTEST_SKIP() << "no model in " << GetParam().model << " (tests/parity/README.md says how to make it)";
     if (!GetParam().own_texts && !fs::exists(Dl19Folder()))
