@@ -134,6 +134,21 @@ TEST(HuggingFaceParity, TokenizerJsonAndVocabTextGiveTheSame) {
   for (const json& golden : goldens["sets"][0]["cases"]) ExpectGolden(*tokenizer, golden);
 }
 
+TEST(Truncation, NoRoomAtAllIsAnErrorOnBothSides) {
+  const auto tokenizer = LoadTokenizer(kTestData).value();
+  const auto query = Ids(*tokenizer, "unaffable runners");
+  for (const int max_length : {-1, 0, 2}) {
+    for (const bool left : {false, true}) {
+      PairOptions options;
+      options.max_length = max_length;
+      options.truncate_left = left;
+      EncodedPairs out;
+      EXPECT_EQ(tokenizer->AppendPair(query, "the river", options, &out).code(), Code::kInvalidArgument);
+      EXPECT_EQ(out.size(), 0);
+    }
+  }
+}
+
 TEST(HuggingFaceParity, EdgeVectors) {
   const std::string path = SharedData("tokenizer-vectors/hf_rust_edge.json");
   if (!std::filesystem::exists(path)) GTEST_SKIP() << "no test data at " << path;

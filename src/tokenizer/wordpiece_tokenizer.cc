@@ -75,7 +75,7 @@ size_t CountedLength(size_t size, const Vocabulary& vocabulary, const PairOption
                      const IdAt& id_at) {
   size_t count = std::min(size, static_cast<size_t>(std::max(options.max_length, 0)));
   if (options.truncate_left) {
-    while (count < size && vocabulary.continues(id_at(size - count))) ++count;
+    while (count > 0 && count < size && vocabulary.continues(id_at(size - count))) ++count;
   } else {
     while (count < size && vocabulary.continues(id_at(count))) ++count;
   }
