@@ -20,6 +20,7 @@ using nlohmann::json;
 
 constexpr int64_t kMaxVocab = int64_t{1} << 22;
 constexpr int kMaxTypes = 2;
+constexpr int64_t kMaxWordChars = int64_t{1} << 31;
 
 struct VocabEntry {
   std::string token;
@@ -31,6 +32,15 @@ Status Unsupported(std::string_view what) {
       fmt::format("{} is not supported: only BERT WordPiece tokenizers (BertNormalizer, BertPreTokenizer, "
                   "TemplateProcessing) are",
                   what));
+}
+
+// A whole number from 0 to `limit` - 1. The library's own conversion of other numbers is undefined where they
+// do not fit.
+Result<int32_t> Index(const json& value, std::string_view where, int64_t limit) {
+  if (!value.is_number_integer() || value.get<int64_t>() < 0 || value.get<int64_t>() >= limit)
+    return FailedPrecondition(fmt::format("{} is {}: a whole number from 0 to {} is expected", where,
+                                          value.dump().substr(0, 80), limit - 1));
+  return value.get<int32_t>();
 }
 
 // A key that this loader does not know might change the ids: refused rather than ignored.
@@ -104,7 +114,7 @@ Result<Normalization> ParseNormalizer(const json& normalizer) {
 }
 
 // The id is apart because tokenizer_config.json has it as the key.
-Result<AddedToken> ParseAddedToken(const json& token, int64_t id) {
+Result<AddedToken> ParseAddedToken(const json& token, const json& id) {
   AddedToken result;
   result.content = token.at("content").get<std::string>();
   result.special = token.value("special", false);
@@ -113,10 +123,8 @@ Result<AddedToken> ParseAddedToken(const json& token, int64_t id) {
       return Unsupported(fmt::format("added token '{}' with {}", result.content, flag));
   if (token.value("normalized", !result.special))
     return Unsupported(fmt::format("added token '{}' with normalized", result.content));
-  if (id < 0 || id >= kMaxVocab)
-    return FailedPrecondition(
-        fmt::format("added token '{}': id {} is not within 0 and {}", result.content, id, kMaxVocab - 1));
-  result.id = static_cast<int32_t>(id);
+  RERANKD_ASSIGN_OR_RETURN(result.id,
+                           Index(id, fmt::format("the id of added token '{}'", result.content), kMaxVocab));
   return result;
 }
 
@@ -138,13 +146,19 @@ Status CheckAddedIds(const WordPieceSpec& spec) {
   return {};
 }
 
+Result<int32_t> TypeOf(const json& piece) {
+  return Index(piece.at("type_id"), "type_id in post_processor", kMaxTypes);
+}
+
 Status ParseSpecialToken(const json& piece, const json& special_tokens,
                          std::vector<EncodingTemplate::Special>* out) {
   const auto name = piece.at("id").get<std::string>();
-  const int type = piece.at("type_id").get<int>();
-  if (type < 0 || type >= kMaxTypes) return Unsupported(fmt::format("post_processor with type_id {}", type));
-  for (const json& id : special_tokens.at(name).at("ids"))
-    out->push_back({id.get<int32_t>(), static_cast<uint8_t>(type)});
+  RERANKD_ASSIGN_OR_RETURN(const int32_t type, TypeOf(piece));
+  for (const json& id : special_tokens.at(name).at("ids")) {
+    RERANKD_ASSIGN_OR_RETURN(const int32_t special,
+                             Index(id, fmt::format("an id of special token '{}'", name), kMaxVocab));
+    out->push_back({special, static_cast<uint8_t>(type)});
+  }
   return {};
 }
 
@@ -161,9 +175,8 @@ Result<EncodingTemplate> ParseTemplate(const json& pieces, const json& special_t
       continue;
     }
     const json& sequence = piece.at("Sequence");
-    const int type = sequence.at("type_id").get<int>();
-    if (seen == sequences.size() || sequence.at("id").get<std::string>() != sequences.substr(seen, 1) ||
-        type < 0 || type >= kMaxTypes)
+    RERANKD_ASSIGN_OR_RETURN(const int32_t type, TypeOf(sequence));
+    if (seen == sequences.size() || sequence.at("id").get<std::string>() != sequences.substr(seen, 1))
       return Unsupported("post_processor template " + pieces.dump());
     (seen++ == 0 ? result.query_type : result.document_type) = static_cast<uint8_t>(type);
   }
@@ -188,7 +201,8 @@ Status ParseModel(const json& model, WordPieceSpec* spec) {
   if (const std::string prefix = model.value("continuing_subword_prefix", "##"); prefix != "##")
     return Unsupported(fmt::format("continuing_subword_prefix '{}'", prefix));
   spec->unknown_token = model.at("unk_token").get<std::string>();
-  spec->max_word_chars = model.at("max_input_chars_per_word").get<int>();
+  RERANKD_ASSIGN_OR_RETURN(spec->max_word_chars, Index(model.at("max_input_chars_per_word"),
+                                                       "max_input_chars_per_word", kMaxWordChars));
   return {};
 }
 
@@ -201,7 +215,7 @@ Status ParseParts(const json& root, WordPieceSpec* spec) {
   RERANKD_RETURN_IF_ERROR(CheckType(root.at("pre_tokenizer"), "pre_tokenizer", "BertPreTokenizer"));
   RERANKD_RETURN_IF_ERROR(ParsePostProcessor(root.at("post_processor"), spec));
   for (const json& token : root.value("added_tokens", json::array())) {
-    RERANKD_ASSIGN_OR_RETURN(AddedToken added, ParseAddedToken(token, token.at("id").get<int64_t>()));
+    RERANKD_ASSIGN_OR_RETURN(AddedToken added, ParseAddedToken(token, token.at("id")));
     spec->added.push_back(std::move(added));
   }
   return CheckAddedIds(*spec);
@@ -297,7 +311,7 @@ Result<WordPieceSpec> SpecOf(std::vector<std::string> vocab, const TokenizerConf
 Status AddDecoderTokens(const json& root, WordPieceSpec* spec) {
   const json decoder = root.value("added_tokens_decoder", json::object());
   for (const auto& [key, token] : decoder.items()) {
-    RERANKD_ASSIGN_OR_RETURN(AddedToken added, ParseAddedToken(token, json::parse(key).get<int64_t>()));
+    RERANKD_ASSIGN_OR_RETURN(AddedToken added, ParseAddedToken(token, json::parse(key)));
     const bool known = std::any_of(spec->added.begin(), spec->added.end(),
                                    [&](const AddedToken& other) { return other.content == added.content; });
     if (!known) spec->added.push_back(std::move(added));

@@ -318,6 +318,7 @@ TEST_F(LoaderTest, NamesWhatIsNotSupported) {
       {{{"model", {{"type", "BPE"}}}}, "model of type 'BPE'"},
       {{{"model", {{"continuing_subword_prefix", "@@"}}}}, "continuing_subword_prefix '@@'"},
       {{{"model", {{"max_input_chars_per_word", 0}}}}, "max_input_chars_per_word 0"},
+      {{{"model", {{"max_input_chars_per_word", 4.1e43}}}}, "max_input_chars_per_word is 4.1e+43"},
       {{{"model", {{"unk_token", "<unk>"}}}}, "unknown token '<unk>'"},
       {{{"model", {{"vocab", {{"the", -1}}}}}}, "id -1 of 'the'"},
       {{{"model", {{"vocab", {{"the", 5}, {"a", 5}}}}}}, "share id 5"},
@@ -343,6 +344,11 @@ TEST_F(LoaderTest, TemplatesMustHoldBothTextsInOrder) {
   root = root_;
   root["post_processor"]["special_tokens"]["[CLS]"]["ids"] = {99999};
   EXPECT_THAT(MessageOf(root), HasSubstr("99999"));
+  root["post_processor"]["special_tokens"]["[CLS]"]["ids"] = {1e300};
+  EXPECT_THAT(MessageOf(root), HasSubstr("an id of special token '[CLS]' is 1e+300"));
+  root = root_;
+  root["post_processor"]["pair"][0]["SpecialToken"]["type_id"] = -1;
+  EXPECT_THAT(MessageOf(root), HasSubstr("type_id in post_processor is -1"));
 }
 
 TEST_F(LoaderTest, BrokenJsonIsAnErrorNotACrash) {
