@@ -59,11 +59,22 @@ TEST_F(ConfigTest, EveryRowHasWorkingBoundsAndADefaultInsideThem) {
       EXPECT_TRUE(ParseSetting(row, *value, field).ok()) << row.key;
       EXPECT_EQ(FormatSetting(field), before) << row.key;
     }
-    if (row.type_name() != "text") {
+    if (!row.type_name().ends_with("text")) {
       EXPECT_FALSE(ParseSetting(row, {{"many"}, false, "test"}, field).ok()) << row.key;
     }
     EXPECT_FALSE(row.help.empty()) << row.key;
   }
+}
+
+TEST_F(ConfigTest, ListsOfTextComeFromFilesAndFromCommas) {
+  using Texts = std::vector<std::string>;
+  EXPECT_EQ(Load(File("server: {cors: [\"https://a.example\", \"https://b.example\"]}\n")).server.cors,
+            (Texts{"https://a.example", "https://b.example"}));
+  SettingsSource source = File("server: {cors: [\"https://a.example\"]}\n");
+  source.overrides = {"server.cors=https://b.example,*"};
+  EXPECT_EQ(Load(source).server.cors, (Texts{"https://b.example", "*"}));
+  source.overrides = {"server.cors="};
+  EXPECT_EQ(Load(source).server.cors, Texts{});
 }
 
 TEST_F(ConfigTest, FlagBeatsEnvironmentBeatsFileBeatsBaseBeatsDefault) {

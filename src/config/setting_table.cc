@@ -194,8 +194,109 @@ std::vector<SettingRow> MakeServingRows() {
        "",
        "a second port for `/metrics`; -1 = none"},
       {"server.grpc_workers", SETTING(server.grpc_workers), 1, 4096, {}, "", "gRPC threads"},
-      {"server.max_body_bytes", SETTING(server.max_body_bytes), 1024, 1e12, {}, "", "largest request body"},
+  };
+}
+
+std::vector<SettingRow> MakeLimitRows() {
+  return {
       {"server.max_documents", SETTING(server.max_documents), 1, kMaxCount, {}, "", "pairs in one request"},
+      {"server.max_body_bytes",
+       SETTING(server.max_body_bytes),
+       1024,
+       1e12,
+       {},
+       "",
+       "largest request body, after decompression"},
+      {"server.max_buffered_bytes",
+       SETTING(server.max_buffered_bytes),
+       1024,
+       1e12,
+       {},
+       "",
+       "bodies of all unanswered HTTP requests together; more are refused with 429"},
+      {"server.max_header_bytes",
+       SETTING(server.max_header_bytes),
+       1024,
+       1 << 20,
+       {},
+       "",
+       "largest header of an HTTP request"},
+      {"server.max_connections",
+       SETTING(server.max_connections),
+       1,
+       kMaxCount,
+       {},
+       "",
+       "HTTP connections at once; further ones take the place of the longest idle one, or wait"},
+      {"server.header_timeout_ms",
+       SETTING(server.header_timeout_ms),
+       1,
+       kMaxMs,
+       {},
+       "",
+       "first byte of an HTTP request (or the TLS handshake) until its header is complete, ms"},
+      {"server.body_timeout_ms",
+       SETTING(server.body_timeout_ms),
+       1,
+       kMaxMs,
+       {},
+       "",
+       "longest time for the whole body, ms"},
+      {"server.write_timeout_ms",
+       SETTING(server.write_timeout_ms),
+       1,
+       kMaxMs,
+       {},
+       "",
+       "longest time for the whole reply, ms"},
+      {"server.idle_timeout_ms",
+       SETTING(server.idle_timeout_ms),
+       1,
+       kMaxMs,
+       {},
+       "",
+       "a connection without a request is closed after this, ms"},
+  };
+}
+
+std::vector<SettingRow> MakeSecurityRows() {
+  return {
+      {"server.api_key_file",
+       SETTING(server.api_key_file),
+       0,
+       0,
+       {},
+       "--api-key-file",
+       "file of API keys (`rerankd key`); empty = no keys are asked for"},
+      {"server.tls.cert",
+       SETTING(server.tls_cert),
+       0,
+       0,
+       {},
+       "--tls-cert",
+       "PEM file with the certificate chain: HTTP and gRPC speak TLS"},
+      {"server.tls.key", SETTING(server.tls_key), 0, 0, {}, "--tls-key", "PEM file with its private key"},
+      {"server.cors",
+       SETTING(server.cors),
+       0,
+       0,
+       {},
+       "",
+       "origins whose pages may call the HTTP API, or `*`; empty = none"},
+      {"server.unix_socket",
+       SETTING(server.unix_socket),
+       0,
+       0,
+       {},
+       "--unix-socket",
+       "path of a Unix socket that speaks HTTP too"},
+      {"server.access_log",
+       SETTING(server.access_log),
+       0,
+       0,
+       {},
+       "--access-log",
+       "one JSON line a request: `off`, `stderr` or a file"},
   };
 }
 
@@ -264,7 +365,7 @@ std::vector<SettingRow> MakeExperimentRows() {
 
 std::vector<SettingRow> MakeTable() {
   std::vector<SettingRow> table = MakeServingRows();
-  for (auto rows : {MakeModelRows(), MakeExperimentRows()})
+  for (auto rows : {MakeLimitRows(), MakeSecurityRows(), MakeModelRows(), MakeExperimentRows()})
     table.insert(table.end(), rows.begin(), rows.end());
   return table;
 }
@@ -316,12 +417,17 @@ Status ParseText(const SettingRow& row, const ConfigValue& value, std::string* o
   return {};
 }
 
+// A list of the file, or "1,2,4" from a flag or the environment.
+std::vector<std::string> ListItems(const ConfigValue& value) {
+  if (value.is_list) return value.items;
+  std::vector<std::string> items;
+  if (value.scalar().empty()) return items;
+  for (std::string_view part : Split(value.scalar(), ',')) items.emplace_back(part);
+  return items;
+}
+
 Status ParseList(const SettingRow& row, const ConfigValue& value, std::vector<int>* out) {
-  std::vector<std::string> items = value.items;
-  if (!value.is_list) {  // "1,2,4" from a flag or the environment
-    items.clear();
-    for (std::string_view part : Split(value.scalar(), ',')) items.emplace_back(part);
-  }
+  const std::vector<std::string> items = ListItems(value);
   if (items.empty())
     return InvalidArgument(
         fmt::format("{}: {}: the list is empty; give at least one number", value.where, row.key));
@@ -342,6 +448,10 @@ struct Parser {
   Status operator()(bool* out) const { return ParseBool(row, value, out); }
   Status operator()(std::string* out) const { return ParseText(row, value, out); }
   Status operator()(std::vector<int>* out) const { return ParseList(row, value, out); }
+  Status operator()(std::vector<std::string>* out) const {
+    *out = ListItems(value);
+    return {};
+  }
   Status operator()(std::optional<double>* out) const {
     if (value.scalar().empty()) {
       out->reset();
@@ -361,6 +471,11 @@ struct Formatter {
   std::string operator()(const bool* v) const { return *v ? "true" : "false"; }
   std::string operator()(const std::string* v) const { return YamlQuote(*v); }
   std::string operator()(const std::vector<int>* v) const { return fmt::format("[{}]", fmt::join(*v, ", ")); }
+  std::string operator()(const std::vector<std::string>* v) const {
+    std::vector<std::string> quoted;
+    for (const std::string& text : *v) quoted.push_back(YamlQuote(text));
+    return "[" + Join(quoted, ", ") + "]";
+  }
   std::string operator()(const std::optional<double>* v) const { return *v ? FormatNumber(**v) : "null"; }
 };
 
@@ -371,6 +486,7 @@ struct TypeName {
   std::string operator()(const bool*) const { return "bool"; }
   std::string operator()(const std::string*) const { return "text"; }
   std::string operator()(const std::vector<int>*) const { return "list of int"; }
+  std::string operator()(const std::vector<std::string>*) const { return "list of text"; }
   std::string operator()(const std::optional<double>*) const { return "number"; }
 };
 
@@ -403,6 +519,7 @@ std::string SettingRow::range_text() const {
   const std::string type = type_name();
   if (type == "bool") return "true or false";
   if (type == "text") return choices.empty() ? "text" : ChoicesText(choices);
+  if (type == "list of text") return "";
   return fmt::format("{} from {} to {}", type == "number" ? "a number" : "an integer", FormatNumber(min),
                      FormatNumber(max));
 }
@@ -425,11 +542,16 @@ const SettingRow* FindSetting(std::string_view key) {
 
 bool HoldsList(const SettingRow& row) {
   Settings settings;
-  return std::holds_alternative<std::vector<int>*>(DefaultField(row, &settings));
+  return std::visit(
+      [](auto* field) {
+        return std::is_same_v<decltype(field), std::vector<int>*> ||
+               std::is_same_v<decltype(field), std::vector<std::string>*>;
+      },
+      DefaultField(row, &settings));
 }
 
 Status ParseSetting(const SettingRow& row, const ConfigValue& value, SettingField field) {
-  if (value.is_list && !std::holds_alternative<std::vector<int>*>(field))
+  if (value.is_list && !HoldsList(row))
     return InvalidArgument(
         fmt::format("{}: {}: a list stands where {} belongs", value.where, row.key, row.range_text()));
   return std::visit(Parser{row, value}, field);

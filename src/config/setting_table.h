@@ -14,8 +14,8 @@
 
 namespace rerankd {
 
-using SettingField =
-    std::variant<int*, int64_t*, double*, bool*, std::string*, std::vector<int>*, std::optional<double>*>;
+using SettingField = std::variant<int*, int64_t*, double*, bool*, std::string*, std::vector<int>*,
+                                  std::vector<std::string>*, std::optional<double>*>;
 
 struct SettingRow {
   std::string key;  // YAML path; rows of an instance start with "model."

@@ -47,8 +47,18 @@ struct ServerSettings {
   int http_port = 8080;
   int prometheus_port = -1;
   int grpc_workers = 10;
-  int64_t max_body_bytes = 32 << 20;
   int max_documents = 10000;  // pairs in one request
+  int64_t max_body_bytes = 32 << 20;
+  int64_t max_buffered_bytes = 512 << 20;  // bodies of all HTTP requests that are not answered
+  int max_header_bytes = 16 << 10;
+  int max_connections = 10000;
+  double header_timeout_ms = 10'000, body_timeout_ms = 60'000, write_timeout_ms = 60'000,
+         idle_timeout_ms = 75'000;
+  std::string unix_socket;  // a path: HTTP there too
+  std::string api_key_file;
+  std::string tls_cert, tls_key;  // PEM files
+  std::vector<std::string> cors;  // origins, or "*"
+  std::string access_log = "off";
 };
 
 struct ExperimentSettings {

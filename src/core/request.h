@@ -29,6 +29,7 @@ struct ScoreRequest {
   std::optional<TimePoint> deadline;  // work still queued then is dropped with kDeadlineExceeded
   CancelFlag cancel;
   std::string tenant;  // fairness class (API key name); empty = the common one
+  double weight = 1;   // share of this tenant against the others when they compete, by tokens
 
   static ScoreRequest ForQuery(std::string query, std::vector<std::string> documents);
   // Equal consecutive queries are stored once.

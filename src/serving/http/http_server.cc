@@ -217,6 +217,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
       reply.headers.emplace_back("allow", match.allow);
       return reply;
     }
+    if (match.route->access == Access::kAdmin && !from_loopback_)
+      return ErrorReply(match.route->error,
+                        {InvalidArgument(target + " answers clients on the loopback interface only"), 403});
     const auto encoding = header[http::field::content_encoding];
     if (!encoding.empty() && encoding != "identity")
       return ErrorReply(match.route->error, {InvalidArgument("content-encoding '" + std::string(encoding) +
@@ -249,7 +252,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
       request.headers.emplace_back(Lower({field.name_string().data(), field.name_string().size()}),
                                    std::string(field.value()));
     request.body = std::move(message.body());
-    request.from_loopback = from_loopback_;
     request.started = SteadyClock::Get().Now();
     return request;
   }

@@ -8,6 +8,18 @@ int HttpStatusOf(const Failure& failure) {
   return failure.http != 0 ? failure.http : HttpStatus(failure.status.code());
 }
 
+void Attribute(const HttpRequest& request, ScoreRequest* score) {
+  score->cancel = request.cancel;
+  score->tenant = request.caller.name;
+  score->weight = request.caller.weight;
+}
+
+void AddAnswer(const Answer& answer, HttpReply* reply) {
+  reply->headers = ScoredReplyHeaders(answer);
+  reply->scored = {static_cast<int64_t>(answer.result.tokens.size()), answer.result.counts,
+                   answer.result.timings};
+}
+
 HttpReply ErrorReply(ErrorBody body, const Failure& failure) {
   HttpReply reply;
   reply.status = HttpStatusOf(failure);

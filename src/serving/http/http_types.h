@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -11,6 +12,8 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "core/cancel.h"
+#include "core/request.h"
+#include "serving/caller.h"
 #include "serving/reply_headers.h"
 
 namespace rerankd::serving {
@@ -21,7 +24,7 @@ struct HttpRequest {
   std::vector<std::string> path_parts;  // what the {…} of the route's pattern matched
   Headers headers;                      // lower-case names
   std::string body;
-  bool from_loopback = false;
+  Caller caller;
   TimePoint started;
   CancelFlag cancel;  // set when the client has closed the connection
 
@@ -36,12 +39,25 @@ struct HttpRequest {
   }
 };
 
+// What the log tells of a scored request.
+struct Scored {
+  int64_t documents = 0;
+  TokenCounts counts;
+  Timings timings;
+};
+
 struct HttpReply {
   int status = 200;
   std::string content_type = "application/json";
   std::string body;
   Headers headers;
+  std::optional<Scored> scored;
 };
+
+// Every ScoreRequest of a handler goes through this: whose it is, and the flag that ends it.
+void Attribute(const HttpRequest& request, ScoreRequest* score);
+// Every scored reply goes through this: headers and log.
+void AddAnswer(const Answer& answer, HttpReply* reply);
 
 // A failure on its way to a client. `http` = 0 means: by status.code(). `tei_type` "" means the same.
 struct Failure {

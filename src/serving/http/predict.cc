@@ -76,7 +76,7 @@ HttpReply MakeReply(const Answer& answer, bool batch, bool raw, const std::vecto
     rows.push_back(Labels(std::span(scores).subspan(i, width), names));
   HttpReply reply;
   reply.body = Dump(batch || rows.empty() ? rows : rows.front());
-  reply.headers = ScoredReplyHeaders(answer);
+  AddAnswer(answer, &reply);
   return reply;
 }
 
@@ -85,7 +85,7 @@ void SubmitPredict(ScoreService& service, std::string_view route, PredictCall ca
   ScoreRequest score = ScoreRequest::ForPairs(std::move(call.pairs));
   score.pair_options = call.options;
   score.deadline = deadline;
-  score.cancel = request.cancel;
+  Attribute(request, &score);
   const bool batch = call.batch, raw = call.raw_scores;
   const Status admitted = service.Submit(
       route, request.started, std::move(score), [&service, batch, raw, respond](Result<Answer> answer) {

@@ -17,7 +17,7 @@ ScoreRequest MakeScoreRequest(const RerankCall& call, const HttpRequest& request
   ScoreRequest score = ScoreRequest::ForQuery(call.query, call.documents);
   score.pair_options = call.pair_options;
   score.deadline = deadline;
-  score.cancel = request.cancel;
+  Attribute(request, &score);
   return score;
 }
 
@@ -28,7 +28,7 @@ HttpReply MakeReply(const Dialect& dialect, const RerankCall& call, const Answer
   const std::vector<int> order = RankDescending(*scores, call.top_n);
   HttpReply reply;
   reply.body = Dump(dialect.format({call, answer.result, *scores, order, model}));
-  reply.headers = ScoredReplyHeaders(answer);
+  AddAnswer(answer, &reply);
   return reply;
 }
 

@@ -9,11 +9,15 @@
 
 namespace rerankd::serving {
 
+// Who may use a route. Without API keys kKey is open, and kAdmin is for clients on this machine.
+enum class Access { kOpen, kKey, kAdmin };
+
 struct Route {
   std::string method;   // GET serves HEAD too
   std::string pattern;  // "/v2/models/{m}/infer": {…} matches one non-empty part of the path
   Handler handler;
   ErrorBody error;  // for failures before the handler runs: body too large, …
+  Access access = Access::kKey;
 };
 
 class Router {

@@ -115,28 +115,25 @@ HttpReply ReferenceMetricsReply(ScoreService& service) {
   return reply;
 }
 
-HttpReply Reset(ScoreService& service, const HttpRequest& request) {
-  if (!request.from_loopback)
-    return ErrorReply(TeiDialect().error,
-                      {InvalidArgument("/reset answers clients on the loopback interface only"), 403});
+HttpReply Reset(ScoreService& service) {
   service.ResetMetrics();
   return JsonReply({{"status", "reset"}});
 }
 
 // GET `path` -> make(request), at once.
 template <typename Make>
-void Get(const char* path, Make make, Router* router) {
+void Get(const char* path, Make make, Router* router, Access access = Access::kKey) {
   router->Add({"GET", path,
                [make](HttpRequest& request, const Respond& respond) { RespondWith(respond, make(request)); },
-               TeiDialect().error});
+               TeiDialect().error, access});
 }
 
 }  // namespace
 
 void AddInfoRoutes(ScoreService& service, Router* router) {
-  for (const char* path : {"/health", "/", "/ping"}) Get(path, Health, router);
+  for (const char* path : {"/health", "/", "/ping"}) Get(path, Health, router, Access::kOpen);
   Get(
-      "/ready", [&service](const HttpRequest&) { return Ready(service); }, router);
+      "/ready", [&service](const HttpRequest&) { return Ready(service); }, router, Access::kOpen);
   Get(
       "/info", [&service](const HttpRequest&) { return Info(service); }, router);
   for (const char* path : {"/models", "/v1/models"})
@@ -152,7 +149,7 @@ void AddMetricsRoutes(ScoreService& service, Router* router) {
   Get(
       "/metrics.json", [&service](const HttpRequest&) { return ReferenceMetricsReply(service); }, router);
   Get(
-      "/reset", [&service](const HttpRequest& request) { return Reset(service, request); }, router);
+      "/reset", [&service](const HttpRequest&) { return Reset(service); }, router, Access::kAdmin);
 }
 
 }  // namespace rerankd::serving
