@@ -46,7 +46,7 @@ test-heavy:
 	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=60
 
 asan tsan:
-	cmake --preset $@ -DRERANKD_ONEDNN=OFF >/dev/null
+	cmake --preset $@ -DRERANKD_SERVING=ON -DRERANKD_ONEDNN=OFF >/dev/null
 	cmake --build build/$@ -j $(JOBS)
 	ctest --test-dir build/$@ --output-on-failure -j 1
 
