@@ -20,12 +20,38 @@ struct Document {
   uint32_t query = 0;  // index into ScoreRequest::queries
 };
 
+// What becomes of a document that does not fit.
+enum class Overflow {
+  kTruncate,   // it is cut, as PairOptions::truncation and truncate_left say
+  kError,      // the request fails with kInvalidArgument, naming the document, its tokens and the bound
+  kMaxWindow,  // it is scored in overlapping windows, the query whole in each, and gets the score of the best
+};
+
+// Limits on texts, in tokens without the special ones. What is 0 or absent is the server's default
+// (`documents.*`).
+struct OverflowOptions {
+  // Absent: kError where PairOptions::truncation is kError, else the server's default. A dialect sets it only
+  // where its body says so (TEI's `truncate: true` is kTruncate). Present, it wins over
+  // PairOptions::truncation.
+  std::optional<Overflow> policy;
+  int max_tokens_per_query = 0;  // the rest of the query is cut (kError: refused)
+  int max_tokens_per_doc = 0;    // the rest of a document is not looked at (kError: refused)
+  // kMaxWindow: a document longer than `window` tokens (0 = all the room that the query leaves) is scored in
+  // windows that begin every `stride` tokens (0 = half a window).
+  int window = 0;
+  int stride = 0;
+  int max_windows_per_doc =
+      0;  // at most the server's; Cohere's max_chunks_per_doc. The rest is not looked at
+};
+
 // Documents to score, each against one of the queries. A query is encoded once, however many documents it
-// has.
+// has; equal documents of one query are scored once.
 struct ScoreRequest {
+  std::string model;  // as Engine::models() names it; empty = the default one; unknown = kNotFound
   std::vector<std::string> queries;
   std::vector<Document> documents;
-  PairOptions pair_options;           // max_length is lowered to the model's own limit
+  PairOptions pair_options;  // max_length is lowered to the model's own limit
+  OverflowOptions overflow;
   std::optional<TimePoint> deadline;  // work still queued then is dropped with kDeadlineExceeded
   CancelFlag cancel;
   std::string tenant;  // fairness class (API key name); empty = the common one
@@ -48,17 +74,21 @@ struct Timings {
 // Counts that reports need. Padding is never computed by an unpadded backend: `longest * pairs` is what
 // padding to the longest pair of this request would have cost.
 struct TokenCounts {
-  int64_t real = 0;      // tokens after truncation
+  int64_t real = 0;      // tokens after truncation, of the pairs that were run
   int64_t computed = 0;  // tokens that the backend really ran, padding included
   int longest = 0;
-  int truncated_pairs = 0;
+  int truncated_pairs = 0;  // documents of which a part was not looked at
+  int pairs = 0;            // that were run: every window counts, duplicates and cached scores do not
+  int duplicates = 0;       // documents that share the score of an equal one
+  int cached = 0;           // documents whose score came from the cache
 };
 
 struct ScoreResult {
-  std::vector<float> logits;  // [documents x num_labels]
+  // [documents x num_labels]. Of a document in windows each label has its maximum over the windows.
+  std::vector<float> logits;
   int num_labels = 1;
-  std::vector<int32_t> tokens;     // per document, after truncation
-  std::vector<uint8_t> truncated;  // per document, 0 or 1
+  std::vector<int32_t> tokens;     // per document, after truncation; of all its windows
+  std::vector<uint8_t> truncated;  // per document: 1 if a part of its pair was not looked at
   Timings timings;
   TokenCounts counts;
   int worker = -1;  // worker that ran the first micro-batch

@@ -7,6 +7,7 @@
 
 #include "base/cpu.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "engine/backend_registry.h"
 #include "engine/model_source.h"
 #include "scheduler/scheduler.h"
@@ -19,25 +20,25 @@ namespace {
 struct LoadedModel {
   ModelInfo info;
   ModelConfig config;
-  std::shared_ptr<const Tokenizer> tokenizer;
 };
 
 class LocalEngine final : public Engine {
  public:
-  LocalEngine(LoadedModel model, std::vector<InstanceInfo> instances, std::unique_ptr<Scheduler> scheduler)
-      : model_(std::move(model)), instances_(std::move(instances)), scheduler_(std::move(scheduler)) {}
+  LocalEngine(std::vector<ModelInfo> models, std::vector<InstanceInfo> instances,
+              std::unique_ptr<Scheduler> scheduler)
+      : models_(std::move(models)), instances_(std::move(instances)), scheduler_(std::move(scheduler)) {}
 
   Status Submit(ScoreRequest request, Completion done) override {
+    RERANKD_RETURN_IF_ERROR(FindModel(request.model).status());
     return scheduler_->Submit(std::move(request), std::move(done));
   }
   void Drain() override { scheduler_->Drain(); }
-  const ModelInfo& model() const override { return model_.info; }
-  const Tokenizer& tokenizer() const override { return *model_.tokenizer; }
+  const std::vector<ModelInfo>& models() const override { return models_; }
   const std::vector<InstanceInfo>& instances() const override { return instances_; }
   EngineStats stats() const override { return scheduler_->stats(); }
 
  private:
-  const LoadedModel model_;  // outlives the scheduler, which uses its tokenizer
+  const std::vector<ModelInfo> models_;  // outlive the scheduler, which uses their tokenizers
   const std::vector<InstanceInfo> instances_;
   const std::unique_ptr<Scheduler> scheduler_;
 };
@@ -61,8 +62,8 @@ Result<LoadedModel> LoadModel(const Settings& settings) {
   model.info.labels = model.config.labels;
   model.info.activation = model.config.activation;
   model.info.max_length = std::min(first.max_length, model.config.max_positions);
-  RERANKD_ASSIGN_OR_RETURN(model.tokenizer, LoadModelTokenizer(settings));
-  RERANKD_RETURN_IF_ERROR(CheckVocabulary(model.config, model.tokenizer->vocab_size()));
+  RERANKD_ASSIGN_OR_RETURN(model.info.tokenizer, LoadModelTokenizer(settings));
+  RERANKD_RETURN_IF_ERROR(CheckVocabulary(model.config, model.info.tokenizer->vocab_size()));
   return model;
 }
 
@@ -116,7 +117,7 @@ Result<std::vector<SchedulerInstance>> MakeInstances(const Settings& settings, c
 std::vector<InstanceInfo> Describe(const std::vector<SchedulerInstance>& instances) {
   std::vector<InstanceInfo> infos;
   for (const SchedulerInstance& instance : instances)
-    infos.push_back({static_cast<int>(infos.size()), instance.name, instance.workers.front()->caps(),
+    infos.push_back({static_cast<int>(infos.size()), 0, instance.name, instance.workers.front()->caps(),
                      static_cast<int>(instance.workers.size())});
   return infos;
 }
@@ -158,10 +159,23 @@ Result<std::unique_ptr<Engine>> Engine::Create(const Settings& settings) {
   }
   std::vector<InstanceInfo> infos = Describe(instances);
   LogStart(model.info, infos);
-  RERANKD_ASSIGN_OR_RETURN(auto scheduler, Scheduler::Create(options, model.tokenizer.get(),
+  RERANKD_ASSIGN_OR_RETURN(auto scheduler, Scheduler::Create(options, model.info.tokenizer.get(),
                                                              std::move(instances), model.info.max_length));
-  return std::unique_ptr<Engine>(
-      std::make_unique<LocalEngine>(std::move(model), std::move(infos), std::move(scheduler)));
+  return std::unique_ptr<Engine>(std::make_unique<LocalEngine>(std::vector{std::move(model.info)},
+                                                               std::move(infos), std::move(scheduler)));
+}
+
+Result<const ModelInfo*> Engine::FindModel(std::string_view name) const {
+  if (name.empty()) return &model();
+  std::vector<std::string> names;
+  for (const ModelInfo& model : models()) {
+    if (model.name == name) return &model;
+    if (std::find(model.aliases.begin(), model.aliases.end(), name) != model.aliases.end()) return &model;
+    names.push_back(model.name);
+    names.insert(names.end(), model.aliases.begin(), model.aliases.end());
+  }
+  return NotFound("no model '" + std::string(name) + "'" + Hint(name, names) + ": this server has " +
+                  Join(names, ", "));
 }
 
 Result<ScoreResult> Engine::Score(ScoreRequest request) {

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
@@ -17,16 +18,19 @@
 namespace rerankd {
 
 struct ModelInfo {
-  std::string name;       // as asked for: "default", "cross-encoder/…", a path
-  std::string directory;  // where its files are
+  std::string name;                  // as asked for: "default", "cross-encoder/…", a path
+  std::vector<std::string> aliases;  // other names that ScoreRequest::model may call it by
+  std::string directory;             // where its files are
   int num_labels = 1;
   Activation activation = Activation::kSigmoid;  // the model's own, from its config.json
   int max_length = 512;                          // effective limit of a pair in tokens
   std::vector<std::string> labels;
+  std::shared_ptr<const Tokenizer> tokenizer;
 };
 
 struct InstanceInfo {
   int id = 0;
+  int model = 0;     // index into Engine::models()
   std::string name;  // "<backend>-<id>"
   BackendCaps caps;
   int workers = 1;  // threads that score for this instance
@@ -39,8 +43,8 @@ class Engine {
   virtual ~Engine() = default;  // drains
 
   // Never blocks. A failure here means not admitted (`done` is not called); see core/request.h for
-  // Completion. kInvalidArgument: no documents, bad query index. kResourceExhausted: full, message says when
-  // to come back.
+  // Completion. kInvalidArgument: no documents, bad query index. kNotFound: no such model, message lists
+  // those there are. kResourceExhausted: full, message says when to come back.
   virtual Status Submit(ScoreRequest request, Completion done) = 0;
 
   // Submit and wait.
@@ -49,8 +53,13 @@ class Engine {
   // Refuses new requests (kUnavailable), finishes the admitted ones, returns.
   virtual void Drain() = 0;
 
-  virtual const ModelInfo& model() const = 0;
-  virtual const Tokenizer& tokenizer() const = 0;
+  // At least one, in the order of the configuration.
+  virtual const std::vector<ModelInfo>& models() const = 0;
+  // By name or alias; empty = the default one. kNotFound lists what is there. The pointer lives as long as
+  // this.
+  Result<const ModelInfo*> FindModel(std::string_view name) const;
+  const ModelInfo& model() const { return models().front(); }  // the default one
+  const Tokenizer& tokenizer() const { return *model().tokenizer; }
   virtual const std::vector<InstanceInfo>& instances() const = 0;
   virtual EngineStats stats() const = 0;
 };

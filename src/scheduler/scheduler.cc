@@ -34,6 +34,7 @@ ScoreResult ResultOf(Job* job, TimePoint now) {
   result.timings.compute_ms = job->compute_ms;
   result.timings.total_ms = SpanMs(job->accepted, now);
   result.counts = job->counts;
+  result.counts.pairs = job->size();
   result.worker = job->worker;
   return result;
 }

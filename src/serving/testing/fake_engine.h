@@ -4,6 +4,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <deque>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -42,9 +43,11 @@ class FakeTokenizer final : public Tokenizer {
 class FakeEngine final : public Engine {
  public:
   explicit FakeEngine(int num_labels = 1) : thread_([this] { Run(); }) {
-    info_.name = "fake-model";
-    info_.num_labels = num_labels;
-    for (int l = 0; l < num_labels; ++l) info_.labels.push_back("LABEL_" + std::to_string(l));
+    ModelInfo& info = models_.front();
+    info.name = "fake-model";
+    info.num_labels = num_labels;
+    for (int l = 0; l < num_labels; ++l) info.labels.push_back("LABEL_" + std::to_string(l));
+    info.tokenizer = std::make_shared<FakeTokenizer>();
     instances_.resize(1);
     instances_[0].name = "fake-0";
     instances_[0].caps.name = "fake";
@@ -80,8 +83,7 @@ class FakeEngine final : public Engine {
     changed_.notify_all();
     changed_.wait(lock, [this] { return jobs_.empty() && !busy_; });
   }
-  const ModelInfo& model() const override { return info_; }
-  const Tokenizer& tokenizer() const override { return tokenizer_; }
+  const std::vector<ModelInfo>& models() const override { return models_; }
   const std::vector<InstanceInfo>& instances() const override { return instances_; }
   EngineStats stats() const override {
     std::lock_guard lock(mutex_);
@@ -165,9 +167,10 @@ class FakeEngine final : public Engine {
     }
     if (failure_) return *failure_;
     ScoreResult result;
-    result.num_labels = info_.num_labels;
+    result.num_labels = models_.front().num_labels;
     for (const Document& document : request.documents) AddDocument(document, &result);
     result.counts.computed = result.counts.real;
+    result.counts.pairs = static_cast<int>(request.documents.size());
     result.timings = {1.25, 2, 3.6, 3, 7};
     result.worker = 0;
     return result;
@@ -177,7 +180,7 @@ class FakeEngine final : public Engine {
     const int full = static_cast<int>(document.text.size()) + 3;
     const int kept = std::min(full, 512);
     if (!no_scores_)
-      for (int l = 0; l < info_.num_labels; ++l)
+      for (int l = 0; l < models_.front().num_labels; ++l)
         result->logits.push_back(static_cast<float>(document.text.size()) / 10 + static_cast<float>(l));
     result->tokens.push_back(kept);
     result->truncated.push_back(full > kept);
@@ -186,8 +189,7 @@ class FakeEngine final : public Engine {
     result->counts.longest = std::max(result->counts.longest, kept);
   }
 
-  ModelInfo info_;
-  FakeTokenizer tokenizer_;
+  std::vector<ModelInfo> models_{1};
   std::vector<InstanceInfo> instances_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
