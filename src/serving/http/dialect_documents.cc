@@ -4,6 +4,7 @@
 
 #include "serving/error_map.h"
 #include "serving/http/rerank.h"
+#include "serving/request_id.h"
 
 namespace rerankd::serving {
 namespace {

@@ -13,6 +13,7 @@
 #include "base/status.h"
 #include "core/cancel.h"
 #include "core/request.h"
+#include "serving/access_log.h"
 #include "serving/caller.h"
 #include "serving/reply_headers.h"
 
@@ -37,13 +38,6 @@ struct HttpRequest {
   bool Accepts(std::string_view media_type) const {
     return Header("accept").find(media_type) != std::string_view::npos;
   }
-};
-
-// What the log tells of a scored request.
-struct Scored {
-  int64_t documents = 0;
-  TokenCounts counts;
-  Timings timings;
 };
 
 struct HttpReply {

@@ -1,10 +1,7 @@
 #include "serving/http/rerank.h"
 
-#include <fmt/format.h>
-
 #include <charconv>
 #include <memory>
-#include <random>
 #include <utility>
 
 #include "core/scoring.h"
@@ -142,13 +139,6 @@ void RespondWith(const Respond& respond, HttpReply reply) {
 
 void RespondError(const Respond& respond, ErrorBody body, Failure failure) {
   RespondWith(respond, ErrorReply(body, failure));
-}
-
-std::string NewId() {
-  thread_local std::mt19937_64 random(std::random_device{}());
-  const uint64_t a = random(), b = random();
-  return fmt::format("{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}", a >> 32, (a >> 16) & 0xffff, a & 0xfff,
-                     0x8000 | ((b >> 48) & 0x3fff), b & 0xffffffffffff);
 }
 
 }  // namespace rerankd::serving

@@ -68,6 +68,4 @@ Result<std::optional<TimePoint>> RequestDeadline(const HttpRequest& request);
 void RespondWith(const Respond& respond, HttpReply reply);
 void RespondError(const Respond& respond, ErrorBody body, Failure failure);
 
-std::string NewId();  // 32 random hexadecimal digits in UUID form
-
 }  // namespace rerankd::serving
