@@ -126,7 +126,7 @@ Result<std::string> ListExperiments() {
     const auto plan = LoadExperiment({file, {}, {}, true});
     const std::string description =
         plan.ok() ? plan->variants.front().settings.description : plan.status().message();
-    text += fmt::format("{:<28} {}\n", fs::path(file).stem().string(), description);
+    text += fmt::format("{:<41} {}\n", fs::path(file).stem().string(), description);
   }
   return text;
 }
