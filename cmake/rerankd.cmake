@@ -23,6 +23,7 @@ if(RERANKD_MOLD)
   add_link_options(-fuse-ld=mold)
 endif()
 if(RERANKD_SANITIZE)
+  set(CMAKE_CXX_FLAGS_RELEASE "-O1 -DNDEBUG")  # half the time to compile
   add_compile_options(-fsanitize=${RERANKD_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all -g1)
   add_link_options(-fsanitize=${RERANKD_SANITIZE})
 endif()

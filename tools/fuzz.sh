@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Builds every libFuzzer target with clang and runs each for the given seconds; a crash is saved under build/fuzz/.
+# FUZZ_SEED (default 1, so that a run can be repeated; 0 = a new one each time) seeds the mutations.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-10}
@@ -14,6 +15,6 @@ for fuzzer in build/fuzz/fuzz/*_fuzz; do
   seeds=fuzz/corpus/$name
   [ -d "$seeds" ] || seeds=""
   echo "fuzzing $name for ${seconds}s"
-  "$fuzzer" -max_total_time="$seconds" -max_len=65536 -timeout=10 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=0 \
+  "$fuzzer" -seed="${FUZZ_SEED:-1}" -max_total_time="$seconds" -max_len=65536 -timeout=10 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=0 \
     -artifact_prefix=build/fuzz/ "$corpus" $seeds
 done
