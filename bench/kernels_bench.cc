@@ -53,13 +53,14 @@ void BenchGemm(benchmark::State& state, const KernelSet& kernels, GemmProvider p
   const int rows = static_cast<int>(state.range(0));
   const size_t outputs = static_cast<size_t>(c.outputs), inputs = static_cast<size_t>(c.inputs);
   const std::vector<float> weight = Random(outputs * inputs), bias = Random(outputs);
-  const std::vector<float> x = Random(static_cast<size_t>(rows) * inputs);
+  std::vector<float> x = Random(static_cast<size_t>(rows) * inputs);
+  const Rows in = {.values = x.data(), .stride = c.inputs};
   std::vector<float> y(static_cast<size_t>(rows) * outputs);
   Arena arena;
   const auto linear = MakeLinear({weight, bias, c.outputs, c.inputs, c.post}, {&kernels, provider, &arena});
   if (!linear.ok()) return state.SkipWithError(linear.status().message().c_str());
   Measure(state, kernels, 2.0 * rows * c.outputs * c.inputs,
-          [&] { (*linear)->Run(x.data(), c.inputs, rows, y.data(), c.outputs); });
+          [&] { (*linear)->Run(in, rows, y.data(), c.outputs); });
 }
 
 void BenchAttention(benchmark::State& state, const KernelSet& kernels) {
@@ -113,7 +114,7 @@ void BenchLayerNorm(benchmark::State& state, const KernelSet& kernels) {
   std::vector<float> out(x.size());
   MeasureElements(state, rows * width, [&] {
     kernels.add_layer_norm(
-        {x.data(), residual.data(), gamma.data(), gamma.data(), out.data(), rows, width, 1e-12F});
+        {x.data(), residual.data(), gamma.data(), gamma.data(), out.data(), rows, width, 1e-12F, {}});
   });
 }
 
@@ -127,8 +128,18 @@ void BenchEmbed(benchmark::State& state, const KernelSet& kernels) {
   const std::vector<unsigned char> types(tokens, 1);
   std::vector<float> out(tokens * width);
   MeasureElements(state, tokens * width, [&] {
-    kernels.embed({ids.data(), types.data(), words.data(), positions.data(), positions.data(), gamma.data(),
-                   gamma.data(), out.data(), tokens, width, 1e-12F});
+    kernels.embed({ids.data(),
+                   types.data(),
+                   {words.data(), nullptr, nullptr},
+                   positions.data(),
+                   positions.data(),
+                   gamma.data(),
+                   gamma.data(),
+                   out.data(),
+                   tokens,
+                   width,
+                   1e-12F,
+                   {}});
   });
 }
 

@@ -42,8 +42,8 @@ Mapping::~Mapping() {
   if (data_ != nullptr) munmap(data_, size_);
 }
 
-std::span<float> Arena::Floats(size_t count) {
-  const size_t bytes = RoundUp(count * sizeof(float), kAlignment);
+std::byte* Arena::Reserve(size_t size) {
+  const size_t bytes = RoundUp(size, kAlignment);
   if (chunks_.empty() || used_ + bytes > chunks_.back().size()) {
     chunks_.emplace_back(std::max(bytes, kChunk));
     used_ = 0;
@@ -51,7 +51,7 @@ std::span<float> Arena::Floats(size_t count) {
   std::byte* start = chunks_.back().data() + used_;
   used_ += bytes;
   bytes_ += static_cast<int64_t>(bytes);
-  return {reinterpret_cast<float*>(start), count};
+  return start;
 }
 
 }  // namespace rerankd

@@ -1,4 +1,4 @@
-// Memory of the engine: 64-byte aligned floats in anonymous mappings, on huge pages where Linux grants them
+// Memory of the engine: 64-byte aligned numbers in anonymous mappings, on huge pages where Linux grants them
 // (a 2 MB page is one TLB entry instead of 512).
 #pragma once
 
@@ -31,10 +31,18 @@ class Mapping {
 class Arena {
  public:
   // Zeros; the start is 64-byte aligned.
-  std::span<float> Floats(size_t count);
+  std::span<float> Floats(size_t count) { return Take<float>(count); }
+  std::span<int> Ints(size_t count) { return Take<int>(count); }
+  std::span<int8_t> Bytes(size_t count) { return Take<int8_t>(count); }
   int64_t bytes() const { return bytes_; }  // handed out
 
  private:
+  template <typename T>
+  std::span<T> Take(size_t count) {
+    return {reinterpret_cast<T*>(Reserve(count * sizeof(T))), count};
+  }
+  std::byte* Reserve(size_t bytes);
+
   std::vector<Mapping> chunks_;
   size_t used_ = 0;  // of the last chunk
   int64_t bytes_ = 0;

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "kernels/int8_weights.h"
 #ifdef RERANKD_ONEDNN
 #include "kernels/onednn/onednn_linear.h"
 #endif
@@ -26,8 +27,8 @@ class OwnLinear final : public Linear {
     bias_ = bias.data();
   }
 
-  void Run(const float* a, long lda, int rows, float* c, long ldc) const override {
-    kernels_->gemm({a, lda, c, ldc, panels_, bias_, rows, outputs(), inputs(), post_});
+  void Run(const Rows& a, int rows, float* c, long ldc) const override {
+    kernels_->gemm({a.values, a.stride, c, ldc, panels_, bias_, rows, outputs(), inputs(), post_});
   }
 
  private:
@@ -37,10 +38,54 @@ class OwnLinear final : public Linear {
   const float* bias_;
 };
 
+class Int8Linear final : public Linear {
+ public:
+  Int8Linear(const LinearWeights& weights, const GemmTarget& target)
+      : Linear(weights.inputs, weights.outputs), kernels_(target.kernels), post_(weights.post) {
+    const Int8Traits& traits = kernels_->int8;
+    const Int8Weights quantized = QuantizeWeights(weights, traits);
+    const std::span<int8_t> panels =
+        target.arena->Bytes(PackedInt8Size(weights.outputs, weights.inputs, traits));
+    PackInt8(quantized.codes, weights.outputs, weights.inputs, traits, panels);
+    panels_ = panels.data();
+    const size_t padded = static_cast<size_t>(RoundUp(weights.outputs, traits.panel_width));
+    bias_ = PaddedCopy(weights.bias, padded, target.arena);
+    scales_ = PaddedCopy(quantized.scales, padded, target.arena);
+    sums_ = Sums(quantized.codes, target.arena->Ints(padded));
+  }
+
+  void Run(const Rows& a, int rows, float* c, long ldc) const override {
+    kernels_->int8_gemm({a.coded, c, ldc, panels_, scales_, sums_, bias_, rows, outputs(), inputs(), post_});
+  }
+
+ private:
+  static const float* PaddedCopy(std::span<const float> values, size_t padded, Arena* arena) {
+    const std::span<float> copy = arena->Floats(padded);
+    std::copy(values.begin(), values.end(), copy.begin());
+    return copy.data();
+  }
+
+  const int* Sums(std::span<const int8_t> codes, std::span<int> sums) const {
+    for (size_t i = 0; i < codes.size(); ++i) sums[i / static_cast<size_t>(inputs())] += codes[i];
+    return sums.data();
+  }
+
+  const KernelSet* kernels_;
+  PostOp post_;
+  const int8_t* panels_;
+  const float* bias_;
+  const float* scales_;
+  const int* sums_;
+};
+
 }  // namespace
 
 std::string_view GemmProviderName(GemmProvider provider) {
   return provider == GemmProvider::kOwn ? "own" : "onednn";
+}
+
+std::string_view PrecisionName(Precision precision) {
+  return precision == Precision::kFp32 ? "fp32" : "int8";
 }
 
 Result<GemmProvider> ChooseGemm(std::string_view name, const KernelSet& kernels) {
@@ -69,6 +114,11 @@ Result<GemmProvider> ChooseGemmFromEnvironment(const KernelSet& kernels) {
 }
 
 Result<std::unique_ptr<const Linear>> MakeLinear(const LinearWeights& weights, const GemmTarget& target) {
+  if (target.precision == Precision::kInt8) {
+    if (target.provider != GemmProvider::kOwn)
+      return FailedPrecondition("oneDNN multiplies fp32 only here; use the GEMM provider own for int8");
+    return std::unique_ptr<const Linear>(std::make_unique<Int8Linear>(weights, target));
+  }
 #ifdef RERANKD_ONEDNN
   if (target.provider == GemmProvider::kOneDnn) return MakeOneDnnLinear(weights, target);
 #endif

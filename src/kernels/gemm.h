@@ -1,5 +1,6 @@
-// The narrow interface of matrix products: y = post(x W^T + b) with W packed once at load. Two providers: our
-// own kernels and oneDNN. Immutable after construction: every call is thread-safe.
+// The narrow interface of matrix products: y = post(x W^T + b) with W packed once at load, in fp32 or int8.
+// Two providers: our own kernels and oneDNN (fp32 only). Immutable after construction: every call is
+// thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +17,7 @@ namespace rerankd {
 enum class GemmProvider { kOwn, kOneDnn };
 
 std::string_view GemmProviderName(GemmProvider provider);  // "own", "onednn"
+std::string_view PrecisionName(Precision precision);       // "fp32", "int8"
 
 // "own", "onednn"; empty = own. kInvalidArgument for another name; kFailedPrecondition for oneDNN if this
 // build has none or `kernels` is a set that it would not obey (RERANKD_ISA names the sets).
@@ -23,12 +25,30 @@ Result<GemmProvider> ChooseGemm(std::string_view name, const KernelSet& kernels)
 // ChooseGemm of the environment variable RERANKD_GEMM.
 Result<GemmProvider> ChooseGemmFromEnvironment(const KernelSet& kernels);
 
+// As fp32, or as int8 with a scale for each output row: codes are then set and `weight` is empty.
 struct LinearWeights {
   std::span<const float> weight;  // [outputs, inputs], row-major
   std::span<const float> bias;    // [outputs]
   int outputs = 0;
   int inputs = 0;
   PostOp post = PostOp::kNone;
+  std::span<const int8_t> codes = {};  // [outputs, inputs]; for int8 products only
+  std::span<const float> scales = {};  // [outputs]
+};
+
+// Rows of activations: fp32 and, for int8 products, the same rows as codes.
+struct Rows {
+  float* values = nullptr;
+  long stride = 0;  // in floats
+  CodedRows coded = {};
+
+  Rows From(int row) const {
+    Rows rest = *this;
+    rest.values += row * stride;
+    if (coded.codes != nullptr)
+      rest.coded = {coded.codes + row * coded.stride, coded.stride, coded.scales + row, coded.zeros + row};
+    return rest;
+  }
 };
 
 class Linear {
@@ -38,9 +58,9 @@ class Linear {
   int inputs() const { return inputs_; }
   int outputs() const { return outputs_; }
 
-  // c[i, 0..outputs) for i < rows from a[i, 0..inputs); strides count floats; a and c do not overlap. A row
-  // of c depends on its row of a alone, bit for bit.
-  virtual void Run(const float* a, long lda, int rows, float* c, long ldc) const = 0;
+  // c[i, 0..outputs) for i < rows from a[i, 0..inputs): from its codes if the product is int8, else from its
+  // values. ldc counts floats; a and c do not overlap. A row of c depends on its row of a alone, bit for bit.
+  virtual void Run(const Rows& a, int rows, float* c, long ldc) const = 0;
 
  protected:
   Linear(int inputs, int outputs) : inputs_(inputs), outputs_(outputs) {}
@@ -54,9 +74,11 @@ struct GemmTarget {
   const KernelSet* kernels = nullptr;
   GemmProvider provider = GemmProvider::kOwn;
   Arena* arena = nullptr;
+  Precision precision = Precision::kFp32;
 };
 
-// Copies the weights into the target's arena. kInternal if oneDNN fails or offers only its reference code.
+// Copies the weights into the target's arena. kInternal if oneDNN fails or offers only its reference code,
+// kFailedPrecondition if it is to multiply anything but fp32.
 Result<std::unique_ptr<const Linear>> MakeLinear(const LinearWeights& weights, const GemmTarget& target);
 
 // Weights as the own kernels read them: panels of `width` output columns, each [inputs][width]; the last one

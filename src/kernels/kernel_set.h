@@ -19,6 +19,29 @@ enum class PostOp {
   kTanh,
 };
 
+// What a matrix product multiplies. Sums, and everything that is not a product, are fp32 (int8: exact int32).
+enum class Precision { kFp32, kInt8 };
+
+// Rows as an int8 product reads them: x = scale * (code - zero), where scale and zero come from the smallest
+// and the largest value of the row itself. Codes are bytes 0 .. Int8Traits::max_code; up to the next multiple
+// of kCodeAlignment bytes they are padded with anything (it meets weights of zero).
+struct CodedRows {
+  unsigned char* codes;  // [rows, stride]; null: nobody reads codes
+  long stride;           // in bytes, a multiple of kCodeAlignment
+  float* scales;         // [rows]
+  int* zeros;            // [rows]
+};
+constexpr int kCodeAlignment = 64;
+
+// How a kernel set multiplies int8, and so how its weights are quantised and packed (int8_weights.h).
+struct Int8Traits {
+  int panel_width;    // columns of a weight panel
+  int depth_step;     // panels are padded with zeros to a multiple of this depth (a multiple of 4)
+  int max_code;       // largest code of a row: 127 or 255
+  int lane_products;  // products that one 16-bit lane sums up, 2 or more; 0: sums are 32 bits wide
+  bool dot;           // has an instruction for dot products of bytes (VNNI or its like)
+};
+
 // c[i, j] = post(sum_k a[i, k] * w[j, k] + bias[j]).
 struct GemmArgs {
   const float* a;  // [m, k], stride lda
@@ -27,6 +50,20 @@ struct GemmArgs {
   long ldc;
   const float* panels;  // w as PackPanels writes it for this kernel set's panel width, 64-byte aligned
   const float* bias;    // [n rounded up to the panel width]
+  int m, n, k;
+  PostOp post;
+};
+
+// The same with a and w in int8: c[i, j] = post(a.scales[i] * scales[j] * sum_k (a.codes[i, k] - a.zeros[i])
+// * w[j, k] + bias[j]). The sum is exact.
+struct Int8GemmArgs {
+  CodedRows a;
+  float* c;  // [m, n], stride ldc
+  long ldc;
+  const signed char* panels;  // w as PackInt8 writes it for this kernel set, 64-byte aligned
+  const float* scales;        // of the columns; this and the next two: [n rounded up to the panel width]
+  const int* sums;            // sum_k w[j, k]
+  const float* bias;
   int m, n, k;
   PostOp post;
 };
@@ -41,6 +78,14 @@ struct LayerNormArgs {
   float* out;
   int rows, width;
   float epsilon;
+  CodedRows coded;  // gets out once more
+};
+
+// A table of embeddings: fp32, or int8 with a scale for each row.
+struct EmbeddingTable {
+  const float* values;       // [rows, width]; null if the table is int8
+  const signed char* codes;  // [rows, width]
+  const float* scales;       // [rows]
 };
 
 // out[i, :] = LayerNorm(words[ids[i]] + types[type_ids[i]] + positions[i]): the tokens of one pair.
@@ -48,7 +93,7 @@ struct LayerNormArgs {
 struct EmbedArgs {
   const int* ids;                 // [tokens]
   const unsigned char* type_ids;  // [tokens]
-  const float* words;             // [vocabulary, width]
+  EmbeddingTable words;           // [vocabulary, width]
   const float* types;             // [type vocabulary, width]
   const float* positions;         // [>= tokens, width]
   const float* gamma;
@@ -56,6 +101,14 @@ struct EmbedArgs {
   float* out;  // [tokens, width]
   int tokens, width;
   float epsilon;
+  CodedRows coded;  // gets out once more
+};
+
+// Writes the codes of fp32 rows.
+struct EncodeArgs {
+  const float* x;  // [rows, width], contiguous
+  int rows, width;
+  CodedRows coded;
 };
 
 // out = softmax(q k^T) v for every head of one pair, on its exact length. 1/sqrt(head size) is already in q.
@@ -75,16 +128,21 @@ struct AttentionArgs {
 struct KernelSet {
   const char* name;
   int panel_width;  // columns of a weight panel (see PackPanels)
+  Int8Traits int8;
   void (*gemm)(const GemmArgs&);
+  void (*int8_gemm)(const Int8GemmArgs&);
+  void (*encode)(const EncodeArgs&);
   void (*add_layer_norm)(const LayerNormArgs&);
   void (*embed)(const EmbedArgs&);
   void (*attention)(const AttentionArgs&);
   long (*attention_scratch)(int keys, int head_size);
   void (*softmax)(float* rows, int count, int width);     // each of `count` rows, in place
   void (*post_op)(PostOp op, float* values, long count);  // in place
-  // Keeps the multiply-add units busy from registers for `rounds` rounds; returns the floating-point
-  // operations done. What this reaches per second is the peak that a report divides by.
+  // Keep the multiply-add units busy from registers for `rounds` rounds, with the instructions of `gemm` and
+  // of `int8_gemm`; return the operations done (a multiply-add is two). What they reach per second is the
+  // peak that a report divides by.
   double (*peak)(long rounds);
+  double (*int8_peak)(long rounds);
 };
 
 }  // namespace rerankd

@@ -13,21 +13,38 @@ constexpr int kChunk = 126;
 
 int Length(const EncodedPair& pair) { return static_cast<int>(pair.ids.size()); }
 
+int Tokens(std::span<const EncodedPair> pairs) {
+  int tokens = 0;
+  for (const EncodedPair& pair : pairs) tokens += Length(pair);
+  return tokens;
+}
+
 }  // namespace
 
 Bert::Bert(std::shared_ptr<const BertWeights> weights, int max_tokens)
     : weights_(std::move(weights)), max_tokens_(std::max(max_tokens, weights_->config.max_positions)) {
   const ModelConfig& c = weights_->config;
-  const auto rows = [&](int count, int width) {
-    return arena_.Floats(static_cast<size_t>(count) * static_cast<size_t>(width)).data();
-  };
-  x_ = rows(max_tokens_, c.hidden_size);
-  projected_ = rows(max_tokens_, 3 * c.hidden_size);
-  context_ = rows(max_tokens_, c.hidden_size);
-  cls_ = rows(max_tokens_, c.hidden_size);
-  wide_ = rows(kChunk, c.intermediate_size);
-  narrow_ = rows(kChunk, c.hidden_size);
-  scratch_ = rows(1, static_cast<int>(weights_->kernels->attention_scratch(c.max_positions, c.head_size())));
+  x_ = MakeRows(max_tokens_, c.hidden_size, true);
+  projected_ = MakeRows(max_tokens_, 3 * c.hidden_size, false).values;
+  context_ = MakeRows(max_tokens_, c.hidden_size, true);
+  cls_ = MakeRows(max_tokens_, c.hidden_size, false);
+  wide_ = MakeRows(kChunk, c.intermediate_size, true);
+  narrow_ = MakeRows(kChunk, c.hidden_size, false).values;
+  scratch_ =
+      arena_.Floats(static_cast<size_t>(weights_->kernels->attention_scratch(c.max_positions, c.head_size())))
+          .data();
+}
+
+// `product_input`: products of the encoder read these rows, as codes if they are int8.
+Rows Bert::MakeRows(int count, int width, bool product_input) {
+  const size_t rows = static_cast<size_t>(count);
+  Rows out{.values = arena_.Floats(rows * static_cast<size_t>(width)).data(), .stride = width};
+  if (!product_input || weights_->precision != Precision::kInt8) return out;
+  const int stride = (width + kCodeAlignment - 1) / kCodeAlignment * kCodeAlignment;
+  const std::span<int8_t> codes = arena_.Bytes(rows * static_cast<size_t>(stride));
+  out.coded = {reinterpret_cast<unsigned char*>(codes.data()), stride, arena_.Floats(rows).data(),
+               arena_.Ints(rows).data()};
+  return out;
 }
 
 Status Bert::Check(const EncodedPair& pair) const {
@@ -69,43 +86,49 @@ Status Bert::Forward(std::span<const EncodedPair> pairs, const CancelFlag& cance
 
 void Bert::Embed(std::span<const EncodedPair> pairs) {
   const EmbeddingWeights& e = weights_->embeddings;
-  const int hidden = config().hidden_size;
-  float* out = x_;
+  int row = 0;
   for (const EncodedPair& pair : pairs) {
-    weights_->kernels->embed({pair.ids.data(), pair.type_ids.data(), e.words.data(), e.types.data(),
-                              e.positions.data(), e.norm.gamma.data(), e.norm.beta.data(), out, Length(pair),
-                              hidden, config().layer_norm_eps});
-    out += static_cast<long>(Length(pair)) * hidden;
+    const Rows out = x_.From(row);
+    weights_->kernels->embed({pair.ids.data(), pair.type_ids.data(), e.words, e.types.data(),
+                              e.positions.data(), e.norm.gamma.data(), e.norm.beta.data(), out.values,
+                              Length(pair), config().hidden_size, config().layer_norm_eps, out.coded});
+    row += Length(pair);
   }
 }
 
 void Bert::FullLayer(const LayerWeights& layer, std::span<const EncodedPair> pairs) {
-  const int hidden = config().hidden_size;
-  int tokens = 0;
-  for (const EncodedPair& pair : pairs) tokens += Length(pair);
-  layer.query_key_value->Run(x_, hidden, tokens, projected_, 3L * hidden);
+  const int hidden = config().hidden_size, tokens = Tokens(pairs);
+  layer.query_key_value->Run(x_, tokens, projected_, 3L * hidden);
   Attend(pairs, {projected_, projected_ + hidden, projected_ + 2 * hidden, 3 * hidden, 3 * hidden, false});
-  FinishLayer(layer, x_, tokens);
+  FinishLayer(layer, tokens);
 }
 
 void Bert::LastLayer(const LayerWeights& layer, std::span<const EncodedPair> pairs) {
-  const int hidden = config().hidden_size;
-  int tokens = 0;
-  for (const EncodedPair& pair : pairs) tokens += Length(pair);
-  layer.key_value->Run(x_, hidden, tokens, projected_, 2L * hidden);
-  // From here on x holds one row a pair: that of [CLS], the pair's first token.
-  int row = 0;
-  float* to = x_;
+  const int hidden = config().hidden_size, count = static_cast<int>(pairs.size());
+  layer.key_value->Run(x_, Tokens(pairs), projected_, 2L * hidden);
+  KeepFirstRows(pairs);
+  layer.query->Run(x_, count, cls_.values, hidden);
+  Attend(pairs, {cls_.values, projected_, projected_ + hidden, hidden, 2 * hidden, true});
+  FinishLayer(layer, count);
+}
+
+// From here on x holds one row a pair: that of [CLS], the pair's first token.
+void Bert::KeepFirstRows(std::span<const EncodedPair> pairs) {
+  const auto move = [](auto* base, long stride, int from, int to) {
+    if (from != to) std::copy_n(base + from * stride, stride, base + to * stride);
+  };
+  const CodedRows& coded = x_.coded;
+  int from = 0, to = 0;
   for (const EncodedPair& pair : pairs) {
-    const float* from = x_ + static_cast<long>(row) * hidden;
-    if (from != to) std::copy_n(from, hidden, to);
-    row += Length(pair);
-    to += hidden;
+    move(x_.values, x_.stride, from, to);
+    if (coded.codes != nullptr) {
+      move(coded.codes, coded.stride, from, to);
+      move(coded.scales, 1, from, to);
+      move(coded.zeros, 1, from, to);
+    }
+    from += Length(pair);
+    ++to;
   }
-  const int count = static_cast<int>(pairs.size());
-  layer.query->Run(x_, hidden, count, cls_, hidden);
-  Attend(pairs, {cls_, projected_, projected_ + hidden, hidden, 2 * hidden, true});
-  FinishLayer(layer, x_, count);
 }
 
 void Bert::Attend(std::span<const EncodedPair> pairs, const Projections& in) {
@@ -115,36 +138,43 @@ void Bert::Attend(std::span<const EncodedPair> pairs, const Projections& in) {
     const int keys = Length(pair);
     const int queries = in.cls_only ? 1 : keys;
     weights_->kernels->attention({in.q + query * in.q_stride, in.q_stride, in.k + token * in.kv_stride,
-                                  in.v + token * in.kv_stride, in.kv_stride, context_ + query * c.hidden_size,
-                                  c.hidden_size, scratch_, queries, keys, c.num_heads, c.head_size()});
+                                  in.v + token * in.kv_stride, in.kv_stride,
+                                  context_.values + query * c.hidden_size, c.hidden_size, scratch_, queries,
+                                  keys, c.num_heads, c.head_size()});
     token += keys;
     query += queries;
   }
 }
 
 // x = norm(x + attention_output(context)); x = norm(x + output(activation(intermediate(x)))).
-void Bert::FinishLayer(const LayerWeights& layer, float* x, int rows) {
+void Bert::FinishLayer(const LayerWeights& layer, int rows) {
   const int hidden = config().hidden_size, wide = config().intermediate_size;
-  const float epsilon = config().layer_norm_eps;
-  const auto add_norm = [&](float* to, int count, const LayerNormWeights& norm) {
-    weights_->kernels->add_layer_norm(
-        {to, narrow_, norm.gamma.data(), norm.beta.data(), to, count, hidden, epsilon});
-  };
   for (int row = 0; row < rows; row += kChunk) {
     const int count = std::min(kChunk, rows - row);
-    float* chunk = x + static_cast<long>(row) * hidden;
-    layer.attention_output->Run(context_ + static_cast<long>(row) * hidden, hidden, count, narrow_, hidden);
-    add_norm(chunk, count, layer.attention_norm);
-    layer.intermediate->Run(chunk, hidden, count, wide_, wide);
-    layer.output->Run(wide_, wide, count, narrow_, hidden);
-    add_norm(chunk, count, layer.output_norm);
+    const Rows x = x_.From(row), context = context_.From(row);
+    EncodeForProduct(context, count, hidden);
+    layer.attention_output->Run(context, count, narrow_, hidden);
+    AddNorm(x, count, layer.attention_norm);
+    layer.intermediate->Run(x, count, wide_.values, wide);
+    EncodeForProduct(wide_, count, wide);
+    layer.output->Run(wide_, count, narrow_, hidden);
+    AddNorm(x, count, layer.output_norm);
   }
 }
 
+// x = norm(x + narrow), with its codes where products read those.
+void Bert::AddNorm(const Rows& x, int rows, const LayerNormWeights& norm) {
+  weights_->kernels->add_layer_norm({x.values, narrow_, norm.gamma.data(), norm.beta.data(), x.values, rows,
+                                     config().hidden_size, config().layer_norm_eps, x.coded});
+}
+
+void Bert::EncodeForProduct(const Rows& x, int rows, int width) {
+  if (x.coded.codes != nullptr) weights_->kernels->encode({x.values, rows, width, x.coded});
+}
+
 void Bert::Head(int pairs, std::span<float> logits) {
-  const int hidden = config().hidden_size;
-  weights_->pooler->Run(x_, hidden, pairs, cls_, hidden);
-  weights_->classifier->Run(cls_, hidden, pairs, logits.data(), config().num_labels);
+  weights_->pooler->Run(x_, pairs, cls_.values, config().hidden_size);
+  weights_->classifier->Run(cls_, pairs, logits.data(), config().num_labels);
 }
 
 }  // namespace rerankd

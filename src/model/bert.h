@@ -47,18 +47,22 @@ class Bert {
   void Embed(std::span<const EncodedPair> pairs);
   void FullLayer(const LayerWeights& layer, std::span<const EncodedPair> pairs);
   void LastLayer(const LayerWeights& layer, std::span<const EncodedPair> pairs);
+  void KeepFirstRows(std::span<const EncodedPair> pairs);
   void Attend(std::span<const EncodedPair> pairs, const Projections& in);
-  void FinishLayer(const LayerWeights& layer, float* x, int rows);
+  void FinishLayer(const LayerWeights& layer, int rows);
+  void AddNorm(const Rows& x, int rows, const LayerNormWeights& norm);
+  void EncodeForProduct(const Rows& x, int rows, int width);
   void Head(int pairs, std::span<float> logits);
+  Rows MakeRows(int count, int width, bool product_input);
 
   std::shared_ptr<const BertWeights> weights_;
   int max_tokens_;
   Arena arena_;
-  float* x_;          // [max_tokens, hidden]: the residual stream; the rows of [CLS] after the last layer
+  Rows x_;            // [max_tokens, hidden]: the residual stream; the rows of [CLS] after the last layer
   float* projected_;  // [max_tokens, 3 x hidden]: queries, keys, values
-  float* context_;    // [max_tokens, hidden]: what attention returns
-  float* cls_;        // [max_tokens, hidden]: queries of the last layer, the pooled rows
-  float* wide_;       // [kChunk, intermediate]
+  Rows context_;      // [max_tokens, hidden]: what attention returns
+  Rows cls_;          // [max_tokens, hidden]: queries of the last layer, the pooled rows
+  Rows wide_;         // [kChunk, intermediate]
   float* narrow_;     // [kChunk, hidden]
   float* scratch_;    // of attention
 };

@@ -9,10 +9,15 @@
 namespace rerankd {
 namespace {
 
-// A dense layer as read: weight [outputs, inputs] and bias.
+// A dense layer as read: weight [outputs, inputs] and bias. What is stored as int8 and will be multiplied as
+// int8 keeps its codes and scales; its `weight` is empty.
 struct Dense {
   std::vector<float> weight, bias;
+  std::vector<int8_t> codes;
+  std::vector<float> scales;
   int outputs = 0, inputs = 0;
+
+  LinearWeights View(PostOp post) const { return {weight, bias, outputs, inputs, post, codes, scales}; }
 };
 
 PostOp PostOpOf(HiddenActivation activation) {
@@ -29,15 +34,19 @@ PostOp PostOpOf(HiddenActivation activation) {
 
 void Scale(float factor, Dense* dense) {
   for (float& w : dense->weight) w *= factor;
+  for (float& s : dense->scales) s *= factor;
   for (float& b : dense->bias) b *= factor;
 }
 
 // The same input for all of them: their outputs side by side.
 Dense Stack(std::initializer_list<const Dense*> parts) {
   Dense all;
+  const auto append = [](const auto& from, auto* to) { to->insert(to->end(), from.begin(), from.end()); };
   for (const Dense* part : parts) {
-    all.weight.insert(all.weight.end(), part->weight.begin(), part->weight.end());
-    all.bias.insert(all.bias.end(), part->bias.begin(), part->bias.end());
+    append(part->weight, &all.weight);
+    append(part->bias, &all.bias);
+    append(part->codes, &all.codes);
+    append(part->scales, &all.scales);
     all.outputs += part->outputs;
     all.inputs = part->inputs;
   }
@@ -48,15 +57,18 @@ Dense Stack(std::initializer_list<const Dense*> parts) {
 class Loader {
  public:
   explicit Loader(BertWeights* weights)
-      : w_(*weights), config_(weights->config), target_{w_.kernels, w_.provider, &w_.arena} {}
+      : w_(*weights),
+        config_(weights->config),
+        encoder_{w_.kernels, w_.provider, &w_.arena, w_.precision},
+        head_{w_.kernels, w_.provider, &w_.arena} {}
 
   Status Load() {
     RERANKD_RETURN_IF_ERROR(LoadEmbeddings());
     w_.layers.resize(static_cast<size_t>(config_.num_layers));
     for (int i = 0; i < config_.num_layers; ++i) RERANKD_RETURN_IF_ERROR(LoadLayer(i));
     const int hidden = config_.hidden_size;
-    RERANKD_RETURN_IF_ERROR(LoadLinear("bert.pooler.dense", {hidden, hidden}, PostOp::kTanh, &w_.pooler));
-    return LoadLinear("classifier", {config_.num_labels, hidden}, PostOp::kNone, &w_.classifier);
+    RERANKD_RETURN_IF_ERROR(LoadHead("bert.pooler.dense", {hidden, hidden}, PostOp::kTanh, &w_.pooler));
+    return LoadHead("classifier", {config_.num_labels, hidden}, PostOp::kNone, &w_.classifier);
   }
 
  private:
@@ -93,10 +105,16 @@ class Loader {
     return {};
   }
 
-  Result<Dense> ReadDense(const std::string& name, Size size) {
+  Result<Dense> ReadDense(const std::string& name, Size size, Precision precision) {
     Dense dense;
-    RERANKD_ASSIGN_OR_RETURN(dense.weight,
-                             w_.source->ReadFloats(name + ".weight", {size.outputs, size.inputs}));
+    const Shape shape = {size.outputs, size.inputs};
+    if (precision == Precision::kInt8 && w_.source->IsInt8(name + ".weight")) {
+      RERANKD_ASSIGN_OR_RETURN(Int8Matrix stored, w_.source->ReadInt8(name + ".weight", shape));
+      dense.codes.assign(stored.values.begin(), stored.values.end());
+      dense.scales = std::move(stored.scales);
+    } else {
+      RERANKD_ASSIGN_OR_RETURN(dense.weight, w_.source->ReadFloats(name + ".weight", shape));
+    }
     RERANKD_ASSIGN_OR_RETURN(dense.bias, w_.source->ReadFloats(name + ".bias", {size.outputs}));
     dense.outputs = size.outputs;
     dense.inputs = size.inputs;
@@ -104,20 +122,40 @@ class Loader {
   }
 
   Status Pack(const Dense& dense, PostOp post, std::unique_ptr<const Linear>* linear) {
-    RERANKD_ASSIGN_OR_RETURN(
-        *linear, MakeLinear({dense.weight, dense.bias, dense.outputs, dense.inputs, post}, target_));
+    RERANKD_ASSIGN_OR_RETURN(*linear, MakeLinear(dense.View(post), encoder_));
     return {};
   }
 
   Status LoadLinear(const std::string& name, Size size, PostOp post, std::unique_ptr<const Linear>* linear) {
-    RERANKD_ASSIGN_OR_RETURN(const Dense dense, ReadDense(name, size));
+    RERANKD_ASSIGN_OR_RETURN(const Dense dense, ReadDense(name, size, encoder_.precision));
     return Pack(dense, post, linear);
+  }
+
+  // One row a pair: its share of the time is nothing, its share of the error would not be.
+  Status LoadHead(const std::string& name, Size size, PostOp post, std::unique_ptr<const Linear>* linear) {
+    RERANKD_ASSIGN_OR_RETURN(const Dense dense, ReadDense(name, size, head_.precision));
+    RERANKD_ASSIGN_OR_RETURN(*linear, MakeLinear(dense.View(post), head_));
+    return {};
+  }
+
+  // Stays int8 in the mapped file where it is stored so: a row is widened when it is looked up.
+  Result<EmbeddingTable> LoadWords(const std::string& name) {
+    if (!w_.source->IsInt8(name)) {
+      RERANKD_ASSIGN_OR_RETURN(const std::span<const float> table, LoadTable(name, config_.vocab_size));
+      return EmbeddingTable{.values = table.data(), .codes = nullptr, .scales = nullptr};
+    }
+    RERANKD_ASSIGN_OR_RETURN(const Int8Matrix stored,
+                             w_.source->ReadInt8(name, {config_.vocab_size, config_.hidden_size}));
+    const std::span<float> scales = w_.arena.Floats(stored.scales.size());
+    std::copy(stored.scales.begin(), stored.scales.end(), scales.begin());
+    w_.view_bytes += static_cast<int64_t>(stored.values.size());
+    return EmbeddingTable{.values = nullptr, .codes = stored.values.data(), .scales = scales.data()};
   }
 
   Status LoadEmbeddings() {
     const std::string name = "bert.embeddings.";
     EmbeddingWeights& e = w_.embeddings;
-    RERANKD_ASSIGN_OR_RETURN(e.words, LoadTable(name + "word_embeddings.weight", config_.vocab_size));
+    RERANKD_ASSIGN_OR_RETURN(e.words, LoadWords(name + "word_embeddings.weight"));
     RERANKD_ASSIGN_OR_RETURN(e.positions,
                              LoadTable(name + "position_embeddings.weight", config_.max_positions));
     RERANKD_ASSIGN_OR_RETURN(e.types,
@@ -141,9 +179,9 @@ class Loader {
 
   Status LoadProjections(const std::string& name, int index, LayerWeights* layer) {
     const Size size = {config_.hidden_size, config_.hidden_size};
-    RERANKD_ASSIGN_OR_RETURN(Dense query, ReadDense(name + "query", size));
-    RERANKD_ASSIGN_OR_RETURN(const Dense key, ReadDense(name + "key", size));
-    RERANKD_ASSIGN_OR_RETURN(const Dense value, ReadDense(name + "value", size));
+    RERANKD_ASSIGN_OR_RETURN(Dense query, ReadDense(name + "query", size, encoder_.precision));
+    RERANKD_ASSIGN_OR_RETURN(const Dense key, ReadDense(name + "key", size, encoder_.precision));
+    RERANKD_ASSIGN_OR_RETURN(const Dense value, ReadDense(name + "value", size, encoder_.precision));
     Scale(1.0F / std::sqrt(static_cast<float>(config_.head_size())), &query);
     if (index + 1 < config_.num_layers)
       return Pack(Stack({&query, &key, &value}), PostOp::kNone, &layer->query_key_value);
@@ -153,17 +191,19 @@ class Loader {
 
   BertWeights& w_;
   const ModelConfig& config_;
-  GemmTarget target_;
+  GemmTarget encoder_, head_;
 };
 
 }  // namespace
 
 Result<std::shared_ptr<const BertWeights>> MakeBertWeights(const ModelConfig& config, TensorSource source,
-                                                           const KernelSet& kernels, GemmProvider provider) {
+                                                           const KernelSet& kernels, GemmProvider provider,
+                                                           Precision precision) {
   auto weights = std::make_shared<BertWeights>();
   weights->config = config;
   weights->kernels = &kernels;
   weights->provider = provider;
+  weights->precision = precision;
   weights->source.emplace(std::move(source));
   RERANKD_RETURN_IF_ERROR(Loader(weights.get()).Load());
   return std::shared_ptr<const BertWeights>(std::move(weights));

@@ -30,7 +30,8 @@ struct LayerWeights {
 };
 
 struct EmbeddingWeights {
-  std::span<const float> words, positions, types;  // [vocabulary | positions | types, hidden]
+  EmbeddingTable words;                     // [vocabulary, hidden]; int8 where the file stores it so
+  std::span<const float> positions, types;  // [positions | types, hidden]
   LayerNormWeights norm;
 };
 
@@ -38,6 +39,7 @@ struct BertWeights {
   ModelConfig config;
   const KernelSet* kernels = nullptr;
   GemmProvider provider = GemmProvider::kOwn;
+  Precision precision = Precision::kFp32;  // of the encoder's products; pooler and classifier are fp32
 
   EmbeddingWeights embeddings;
   std::vector<LayerWeights> layers;
@@ -52,6 +54,7 @@ struct BertWeights {
 
 // Takes the source. Errors name the tensor at fault.
 Result<std::shared_ptr<const BertWeights>> MakeBertWeights(const ModelConfig& config, TensorSource source,
-                                                           const KernelSet& kernels, GemmProvider provider);
+                                                           const KernelSet& kernels, GemmProvider provider,
+                                                           Precision precision = Precision::kFp32);
 
 }  // namespace rerankd

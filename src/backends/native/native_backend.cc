@@ -18,20 +18,6 @@ namespace {
 // (docs/engine.md has the measurement).
 constexpr int kBatchTokens = 256;
 
-// What runs when `requested` is asked for.
-Result<std::string> EffectivePrecision(const std::string& requested) {
-  if (requested == "auto" || requested == "fp32") return std::string("fp32");
-  if (requested == "bf16" || requested == "fp16") {
-    Log(LogLevel::kWarning, "no 16-bit kernels for this CPU: running fp32", {{"requested", requested}});
-    return std::string("fp32");
-  }
-  if (requested == "int8" || requested == "int4") {
-    return FailedPrecondition("the native backend has no " + requested +
-                              " kernels; use precision auto or fp32");
-  }
-  return InvalidArgument("unknown precision \"" + requested + "\"; known: auto, fp32, bf16, fp16, int8");
-}
-
 Result<const KernelSet*> Kernels(const NativeOptions& options) {
   return options.isa.empty() ? ChooseKernelsFromEnvironment() : ChooseKernels(options.isa);
 }
@@ -40,11 +26,25 @@ Result<GemmProvider> Provider(const NativeOptions& options, const KernelSet& ker
   return options.gemm.empty() ? ChooseGemmFromEnvironment(kernels) : ChooseGemm(options.gemm, kernels);
 }
 
+// What runs when `requested` is asked for.
+Result<Precision> EffectivePrecision(const std::string& requested, const KernelSet& kernels) {
+  if (requested == "auto") return kernels.int8.dot ? Precision::kInt8 : Precision::kFp32;
+  if (requested == "fp32") return Precision::kFp32;
+  if (requested == "int8") return Precision::kInt8;
+  if (requested == "bf16" || requested == "fp16") {
+    Log(LogLevel::kWarning, "no 16-bit kernels for this CPU: running fp32", {{"requested", requested}});
+    return Precision::kFp32;
+  }
+  if (requested == "int4")
+    return FailedPrecondition("the native backend has no int4 kernels; use precision auto, int8 or fp32");
+  return InvalidArgument("unknown precision \"" + requested + "\"; known: auto, fp32, bf16, fp16, int8");
+}
+
 BackendCaps CapsOf(const NativeModel& model) {
   BackendCaps caps;
   caps.name = "native";
   caps.device = "cpu";
-  caps.precision = model.precision();
+  caps.precision = std::string(model.precision());
   caps.details = std::string(model.weights()->kernels->name) + ", " +
                  std::string(GemmProviderName(model.weights()->provider)) + " gemm";
   caps.padded = false;
@@ -123,14 +123,14 @@ class NativeBackend final : public Backend {
 
 Result<std::shared_ptr<const NativeModel>> NativeModel::Load(const std::string& directory,
                                                              const NativeOptions& options) {
-  RERANKD_ASSIGN_OR_RETURN(std::string precision, EffectivePrecision(options.precision));
   RERANKD_ASSIGN_OR_RETURN(const KernelSet* kernels, Kernels(options));
+  RERANKD_ASSIGN_OR_RETURN(const Precision precision, EffectivePrecision(options.precision, *kernels));
   RERANKD_ASSIGN_OR_RETURN(const GemmProvider provider, Provider(options, *kernels));
   RERANKD_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(directory));
   RERANKD_ASSIGN_OR_RETURN(TensorSource source, TensorSource::Open(directory, config));
   RERANKD_ASSIGN_OR_RETURN(std::shared_ptr<const BertWeights> weights,
-                           MakeBertWeights(config, std::move(source), *kernels, provider));
-  return std::make_shared<const NativeModel>(std::move(weights), std::move(precision));
+                           MakeBertWeights(config, std::move(source), *kernels, provider, precision));
+  return std::make_shared<const NativeModel>(std::move(weights));
 }
 
 Result<std::shared_ptr<const NativeModel>> NativeModel::Load(const std::string& directory,

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "base/status.h"
 #include "core/backend.h"
@@ -13,7 +14,7 @@
 namespace rerankd {
 
 struct NativeOptions {
-  std::string precision = "auto";  // auto, fp32; bf16 and fp16 run as fp32 (with a warning)
+  std::string precision = "auto";  // auto, fp32, int8; bf16 and fp16 run as fp32 (with a warning)
   std::string isa;                 // empty: RERANKD_ISA, else the fastest that runs here
   std::string gemm;                // empty: RERANKD_GEMM, else "own"
 };
@@ -28,18 +29,16 @@ class NativeModel {
   static Result<std::shared_ptr<const NativeModel>> Load(const std::string& directory,
                                                          const std::string& precision);
 
-  NativeModel(std::shared_ptr<const BertWeights> weights, std::string precision)
-      : weights_(std::move(weights)), precision_(std::move(precision)) {}
+  explicit NativeModel(std::shared_ptr<const BertWeights> weights) : weights_(std::move(weights)) {}
 
   const ModelConfig& config() const { return weights_->config; }
   const std::shared_ptr<const BertWeights>& weights() const { return weights_; }
-  const std::string& precision() const { return precision_; }  // what really runs
+  std::string_view precision() const { return PrecisionName(weights_->precision); }  // what really runs
 
  private:
   friend class NativeBackend;
 
   std::shared_ptr<const BertWeights> weights_;
-  std::string precision_;
   mutable std::atomic<int> instances_{0};  // backends alive: each reports its share of the weights' memory
 };
 

@@ -86,8 +86,18 @@ TEST_F(NativeBackendTest, CapsSayWhatReallyRuns) {
   EXPECT_EQ(caps.num_labels, 2);
 }
 
-TEST_F(NativeBackendTest, APairIsBitEqualInEveryBatchAndOnEveryWorker) {
-  const auto model = Load();
+class PrecisionTest : public NativeBackendTest, public testing::WithParamInterface<const char*> {
+ protected:
+  std::shared_ptr<const NativeModel> LoadPrecision() const {
+    return Load({.precision = GetParam(), .isa = "", .gemm = ""});
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Precision, PrecisionTest, testing::Values("fp32", "int8"),
+                         [](const auto& test) { return std::string(test.param); });
+
+TEST_P(PrecisionTest, APairIsBitEqualInEveryBatchAndOnEveryWorker) {
+  const auto model = LoadPrecision();
   const EncodedPairs pairs = RandomPairs(60, 120);
   std::vector<float> expected;
   const auto one = MakeNativeBackend(model);
@@ -112,8 +122,8 @@ TEST_F(NativeBackendTest, APairIsBitEqualInEveryBatchAndOnEveryWorker) {
   EXPECT_EQ(different, 0);
 }
 
-TEST_F(NativeBackendTest, ScoreAllocatesNothing) {
-  const auto backend = MakeNativeBackend(Load());
+TEST_P(PrecisionTest, ScoreAllocatesNothing) {
+  const auto backend = MakeNativeBackend(LoadPrecision());
   const EncodedPairs pairs = RandomPairs(50, 350);
   const Batch batch = BatchOf(pairs, 0, 50);
   const int lengths[] = {16, 350};
@@ -167,11 +177,13 @@ TEST_F(NativeBackendTest, PrecisionIsWhatRunsOrAClearError) {
     ASSERT_TRUE(model.ok()) << name;
     EXPECT_EQ((*model)->precision(), "fp32") << name;
   }
-  for (const char* name : {"int8", "int4"}) {
-    const Status status = NativeModel::Load(directory_, std::string(name)).status();
-    EXPECT_EQ(status.code(), Code::kFailedPrecondition) << name;
-    EXPECT_THAT(status.message(), testing::HasSubstr("use precision auto or fp32"));
-  }
+  const auto int8 = NativeModel::Load(directory_, std::string("int8"));
+  ASSERT_TRUE(int8.ok());
+  EXPECT_EQ((*int8)->precision(), "int8");
+  EXPECT_EQ(MakeNativeBackend(*int8)->caps().precision, "int8");
+  const Status int4 = NativeModel::Load(directory_, std::string("int4")).status();
+  EXPECT_EQ(int4.code(), Code::kFailedPrecondition);
+  EXPECT_THAT(int4.message(), testing::HasSubstr("use precision auto, int8 or fp32"));
   EXPECT_EQ(NativeModel::Load(directory_, std::string("fp64")).status().code(), Code::kInvalidArgument);
 }
 

@@ -33,6 +33,43 @@ inline void WithRows(int rows, const F& f) {
   f.template operator()<kMax>();
 }
 
+// Where a finished tile goes: `columns` of its panel are valid.
+struct TileTarget {
+  float* c;
+  long ldc;
+  int columns;
+  PostOp post;
+};
+
+template <int kRows>
+inline void StoreTile(const Vec (&x)[kRows][kTileVecs], const TileTarget& t) {
+  const bool whole = t.columns == kPanel;
+  if (whole && t.post == PostOp::kNone) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      Store(t.c + r * t.ldc, x[r][0]);
+      Store(t.c + r * t.ldc + kLanes, x[r][1]);
+    }
+    return;
+  }
+  // Through memory, so that the post-op's code exists once; it stays in L1 and the divisions overlap.
+  float tile[kRows * kPanel];
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+    Store(tile + r * kPanel, x[r][0]);
+    Store(tile + r * kPanel + kLanes, x[r][1]);
+  }
+  if (t.post != PostOp::kNone) ApplyPostOp(t.post, tile, kRows * kPanel);
+  const Mask mask[kTileVecs] = {FirstLanes(t.columns), FirstLanes(t.columns - kLanes)};
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kTileVecs; ++v) {
+      const Vec y = Load(tile + r * kPanel + v * kLanes);
+      float* to = t.c + r * t.ldc + v * kLanes;
+      whole ? Store(to, y) : StoreMasked(to, mask[v], y);
+    }
+  }
+}
+
 // One tile of the product over k0 .. k0 + k of a block of k: starts from zero or from what c holds, and ends
 // with bias and post-op after the last block.
 struct TileSpan {
@@ -63,30 +100,7 @@ inline void GemmTile(const GemmArgs& g, const float* a, const float* panel, int 
       acc[r][1] = Add(acc[r][1], b[1]);
     }
   }
-  const bool post = span.last && g.post != PostOp::kNone;
-  if (whole && !post) {
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-      Store(c + r * g.ldc, acc[r][0]);
-      Store(c + r * g.ldc + kLanes, acc[r][1]);
-    }
-    return;
-  }
-  // Through memory, so that the post-op's code exists once; it stays in L1 and the divisions overlap.
-  float tile[kRows * kPanel];
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-    Store(tile + r * kPanel, acc[r][0]);
-    Store(tile + r * kPanel + kLanes, acc[r][1]);
-  }
-  if (post) ApplyPostOp(g.post, tile, kRows * kPanel);
-  for (int r = 0; r < kRows; ++r) {
-    for (int v = 0; v < kTileVecs; ++v) {
-      const Vec x = Load(tile + r * kPanel + v * kLanes);
-      float* to = c + r * g.ldc + v * kLanes;
-      whole ? Store(to, x) : StoreMasked(to, mask[v], x);
-    }
-  }
+  StoreTile<kRows>(acc, {c, g.ldc, span.columns, span.last ? g.post : PostOp::kNone});
 }
 
 // Blocking. A block of a panel (24 KB) stays in L1 while the rows of a row block pass by; the row block's
@@ -101,9 +115,9 @@ inline int PartSize(int total, int most, int multiple) {
   return ((total + parts - 1) / parts + multiple - 1) / multiple * multiple;
 }
 
-// Brings `floats` floats towards L2. Harmless beyond the end of the weights.
-inline void Prefetch(const float* from, int floats) {
-  for (int i = 0; i < floats; i += 16) __builtin_prefetch(from + i, 0, 2);
+// Brings `bytes` bytes towards L2. Harmless beyond the end of the weights.
+inline void Prefetch(const void* from, long bytes) {
+  for (long i = 0; i < bytes; i += 64) __builtin_prefetch(static_cast<const char*>(from) + i, 0, 2);
 }
 
 // A row block times one depth block of every panel. A model's weights exceed the caches, so while a panel is
@@ -118,7 +132,7 @@ inline void GemmBlock(const GemmArgs& g, int row, int rows, int k0, int depth) {
     const int left = g.n - column;
     const TileSpan span = {left < kPanel ? left : kPanel, k0 == 0, k0 + depth == g.k};
     for (int r = row; r < row + rows; r += kTileRows, next += ahead) {
-      if (left > kPanel) Prefetch(next, ahead);
+      if (left > kPanel) Prefetch(next, ahead * static_cast<long>(sizeof(float)));
       WithRows<kTileRows>(row + rows - r < kTileRows ? row + rows - r : kTileRows, [&]<int kRows>() {
         GemmTile<kRows>(g, g.a + r * g.lda + k0, panel, depth, g.bias + column, g.c + r * g.ldc + column,
                         span);

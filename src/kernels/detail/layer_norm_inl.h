@@ -1,4 +1,5 @@
-// LayerNorm over rows, and the embedding gather that ends in one.
+// LayerNorm over rows, and the embedding gather that ends in one. While a row is in L1 its codes are written
+// too.
 #pragma once
 
 #include "kernels/kernel_set.h"
@@ -61,16 +62,30 @@ inline void AddLayerNorm(const LayerNormArgs& g) {
     const long at = static_cast<long>(r) * g.width;
     AddRow(g.x + at, g.residual + at, g.out + at, g.width);
     NormalizeRow(g.out + at, g.width, {g.gamma, g.beta, g.epsilon});
+    if (g.coded.codes != nullptr) EncodeRow(g.out + at, g.width, g.coded, r);
   }
+}
+
+inline void CopyEmbedding(const EmbeddingTable& table, int id, float* out, int width) {
+  const long at = static_cast<long>(id) * width;
+  if (table.values != nullptr) {
+    __builtin_memcpy(out, table.values + at, sizeof(float) * width);
+    return;
+  }
+  const Vec scale = Set(table.scales[id]);
+  int i = 0;
+  for (; i + kLanes <= width; i += kLanes) Store(out + i, Mul(FromSignedBytes(table.codes + at + i), scale));
+  for (; i < width; ++i) out[i] = static_cast<float>(table.codes[at + i]) * table.scales[id];
 }
 
 inline void Embed(const EmbedArgs& g) {
   for (int t = 0; t < g.tokens; ++t) {
     float* out = g.out + static_cast<long>(t) * g.width;
-    AddRow(g.words + static_cast<long>(g.ids[t]) * g.width,
-           g.types + static_cast<long>(g.type_ids[t]) * g.width, out, g.width);
+    CopyEmbedding(g.words, g.ids[t], out, g.width);
+    AddRow(out, g.types + static_cast<long>(g.type_ids[t]) * g.width, out, g.width);
     AddRow(out, g.positions + static_cast<long>(t) * g.width, out, g.width);
     NormalizeRow(out, g.width, {g.gamma, g.beta, g.epsilon});
+    if (g.coded.codes != nullptr) EncodeRow(out, g.width, g.coded, t);
   }
 }
 

@@ -1,8 +1,7 @@
 // Eight fp32 lanes, AVX2 and FMA.
 #pragma once
 
-#include <immintrin.h>
-
+#include "kernels/detail/intrinsics.h"
 #include "kernels/detail/transpose8_inl.h"
 
 namespace rerankd::RERANKD_ISA {
@@ -60,6 +59,40 @@ inline float MaxLanes(Vec x) {
   __m128 s = _mm_max_ps(_mm256_castps256_ps128(x.v), _mm256_extractf128_ps(x.v, 1));
   s = _mm_max_ps(s, _mm_movehl_ps(s, s));
   return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
+}
+inline float MinLanes(Vec x) { return -MaxLanes(Sub(Zero(), x)); }
+
+struct IntVec {  // eight int32, sixteen int16 or thirty-two bytes
+  __m256i v;
+};
+
+inline IntVec SetInt(int x) { return {_mm256_set1_epi32(x)}; }
+inline IntVec LoadInts(const void* p) { return {_mm256_loadu_si256(static_cast<const __m256i*>(p))}; }
+// Four bytes, in every lane.
+inline IntVec BroadcastQuad(const unsigned char* p) {
+  int quad;
+  __builtin_memcpy(&quad, p, sizeof(quad));
+  return SetInt(quad);
+}
+inline IntVec AddInts(IntVec a, IntVec b) { return {_mm256_add_epi32(a.v, b.v)}; }
+inline IntVec MulInts(IntVec a, IntVec b) { return {_mm256_mullo_epi32(a.v, b.v)}; }
+inline Vec ToFloat(IntVec x) { return {_mm256_cvtepi32_ps(x.v)}; }
+// Unsigned bytes times signed bytes, neighbours added: saturates at int16.
+inline IntVec MulBytePairs(IntVec a, IntVec b) { return {_mm256_maddubs_epi16(a.v, b.v)}; }
+inline IntVec AddWords(IntVec a, IntVec b) { return {_mm256_add_epi16(a.v, b.v)}; }
+inline IntVec AddWordPairs(IntVec x) { return {_mm256_madd_epi16(x.v, _mm256_set1_epi16(1))}; }
+inline Vec FromSignedBytes(const signed char* p) {
+  return ToFloat({_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))});
+}
+// Rounded to whole numbers, cut to 0 .. max (at most 255), 4 x kLanes bytes.
+inline void StoreCodes(unsigned char* to, const Vec (&x)[4], int max) {
+  const __m256i low = _mm256_packs_epi32(_mm256_cvtps_epi32(x[0].v), _mm256_cvtps_epi32(x[1].v));
+  const __m256i high = _mm256_packs_epi32(_mm256_cvtps_epi32(x[2].v), _mm256_cvtps_epi32(x[3].v));
+  const __m256i bytes =
+      _mm256_min_epu8(_mm256_packus_epi16(low, high), _mm256_set1_epi8(static_cast<char>(max)));
+  // Packing works on 128-bit halves: four bytes here, four there.
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_permutevar8x32_epi32(bytes, order));
 }
 
 }  // namespace rerankd::RERANKD_ISA

@@ -1,8 +1,7 @@
 // Sixteen fp32 lanes, AVX-512 F, BW, DQ and VL.
 #pragma once
 
-#include <immintrin.h>
-
+#include "kernels/detail/intrinsics.h"
 #include "kernels/detail/transpose8_inl.h"
 
 namespace rerankd::RERANKD_ISA {
@@ -44,5 +43,37 @@ inline Vec Exp2Int(Vec n) {
 }
 inline float SumLanes(Vec x) { return _mm512_reduce_add_ps(x.v); }
 inline float MaxLanes(Vec x) { return _mm512_reduce_max_ps(x.v); }
+inline float MinLanes(Vec x) { return _mm512_reduce_min_ps(x.v); }
+
+struct IntVec {  // sixteen int32, thirty-two int16 or sixty-four bytes
+  __m512i v;
+};
+
+inline IntVec SetInt(int x) { return {_mm512_set1_epi32(x)}; }
+inline IntVec LoadInts(const void* p) { return {_mm512_loadu_si512(p)}; }
+// Four bytes, in every lane.
+inline IntVec BroadcastQuad(const unsigned char* p) {
+  int quad;
+  __builtin_memcpy(&quad, p, sizeof(quad));
+  return SetInt(quad);
+}
+inline IntVec AddInts(IntVec a, IntVec b) { return {_mm512_add_epi32(a.v, b.v)}; }
+inline IntVec MulInts(IntVec a, IntVec b) { return {_mm512_mullo_epi32(a.v, b.v)}; }
+inline Vec ToFloat(IntVec x) { return {_mm512_cvtepi32_ps(x.v)}; }
+// Unsigned bytes times signed bytes, neighbours added: saturates at int16.
+inline IntVec MulBytePairs(IntVec a, IntVec b) { return {_mm512_maddubs_epi16(a.v, b.v)}; }
+inline IntVec AddWords(IntVec a, IntVec b) { return {_mm512_add_epi16(a.v, b.v)}; }
+inline IntVec AddWordPairs(IntVec x) { return {_mm512_madd_epi16(x.v, _mm512_set1_epi16(1))}; }
+inline Vec FromSignedBytes(const signed char* p) {
+  return ToFloat({_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))});
+}
+// Rounded to whole numbers, cut to 0 .. max (at most 255), 4 x kLanes bytes.
+inline void StoreCodes(unsigned char* to, const Vec (&x)[4], int max) {
+  for (int i = 0; i < 4; ++i) {
+    const __m512i whole = _mm512_max_epi32(_mm512_cvtps_epi32(x[i].v), _mm512_setzero_si512());
+    const __m512i cut = _mm512_min_epi32(whole, _mm512_set1_epi32(max));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i * kLanes), _mm512_cvtepi32_epi8(cut));
+  }
+}
 
 }  // namespace rerankd::RERANKD_ISA

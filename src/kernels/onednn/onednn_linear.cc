@@ -68,14 +68,15 @@ class OneDnnLinear final : public Linear {
 
   std::string implementation() const { return desc_.impl_info_str(); }
 
-  void Run(const float* a, long lda, int rows, float* c, long ldc) const override {
-    const bool dense = lda == inputs() && ldc == outputs();
+  void Run(const Rows& a, int rows, float* c, long ldc) const override {
+    const bool dense = a.stride == inputs() && ldc == outputs();
     for (int row = 0; row < rows; row += kRows) {
       const int count = std::min(kRows, rows - row);
+      const float* from = a.values + row * a.stride;
       if (dense && count == kRows) {
-        Execute(a + row * lda, c + row * ldc);
+        Execute(from, c + row * ldc);
       } else {
-        RunPadded(a + row * lda, lda, count, c + row * ldc, ldc);
+        RunPadded(from, a.stride, count, c + row * ldc, ldc);
       }
     }
   }

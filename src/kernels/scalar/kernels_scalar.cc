@@ -10,6 +10,8 @@ namespace rerankd::scalar {
 namespace {
 
 constexpr int kPanel = 16;
+constexpr Int8Traits kInt8 = {
+    .panel_width = 16, .depth_step = 4, .max_code = 255, .lane_products = 0, .dot = false};
 
 double Post(PostOp op, double x) {
   switch (op) {
@@ -42,6 +44,38 @@ void Gemm(const GemmArgs& g) {
   }
 }
 
+void Int8Gemm(const Int8GemmArgs& g) {
+  const int depth = (g.k + 3) / 4 * 4;
+  for (int i = 0; i < g.m; ++i) {
+    const unsigned char* a = g.a.codes + i * g.a.stride;
+    for (int j = 0; j < g.n; ++j) {
+      const signed char* w = g.panels + static_cast<long>(j / kPanel) * kPanel * depth + j % kPanel * 4L;
+      int sum = -g.a.zeros[i] * g.sums[j];
+      for (int k = 0; k < g.k; ++k) sum += a[k] * w[k / 4 * 4 * kPanel + k % 4];
+      const double scale = double{g.a.scales[i]} * g.scales[j];
+      g.c[i * g.ldc + j] = static_cast<float>(Post(g.post, sum * scale + g.bias[j]));
+    }
+  }
+}
+
+void EncodeRow(const float* row, int width, const CodedRows& to, int index) {
+  const float low = std::min(0.0F, *std::min_element(row, row + width));
+  const float high = std::max(0.0F, *std::max_element(row, row + width));
+  const float scale = (high - low) / static_cast<float>(kInt8.max_code);
+  const double inverse = scale > 0 ? 1.0 / scale : 0.0;
+  const double zero = std::nearbyint(-low * inverse);
+  to.scales[index] = scale;
+  to.zeros[index] = static_cast<int>(zero);
+  for (int i = 0; i < width; ++i) {
+    const double code = std::nearbyint(row[i] * inverse + zero);
+    to.codes[index * to.stride + i] = static_cast<unsigned char>(std::clamp(code, 0.0, 255.0));
+  }
+}
+
+void Encode(const EncodeArgs& g) {
+  for (int r = 0; r < g.rows; ++r) EncodeRow(g.x + static_cast<long>(r) * g.width, g.width, g.coded, r);
+}
+
 void NormalizeRow(float* row, int width, const float* gamma, const float* beta, double epsilon) {
   double mean = 0;
   for (int i = 0; i < width; ++i) mean += row[i];
@@ -57,17 +91,24 @@ void AddLayerNorm(const LayerNormArgs& g) {
     const long at = static_cast<long>(r) * g.width;
     for (int i = 0; i < g.width; ++i) g.out[at + i] = g.x[at + i] + g.residual[at + i];
     NormalizeRow(g.out + at, g.width, g.gamma, g.beta, g.epsilon);
+    if (g.coded.codes != nullptr) EncodeRow(g.out + at, g.width, g.coded, r);
   }
 }
 
 void Embed(const EmbedArgs& g) {
   for (int t = 0; t < g.tokens; ++t) {
-    const float* word = g.words + static_cast<long>(g.ids[t]) * g.width;
+    const long at = static_cast<long>(g.ids[t]) * g.width;
     const float* type = g.types + static_cast<long>(g.type_ids[t]) * g.width;
     const float* position = g.positions + static_cast<long>(t) * g.width;
     float* out = g.out + static_cast<long>(t) * g.width;
-    for (int i = 0; i < g.width; ++i) out[i] = word[i] + type[i] + position[i];
+    for (int i = 0; i < g.width; ++i) {
+      const float word = g.words.values != nullptr
+                             ? g.words.values[at + i]
+                             : static_cast<float>(g.words.codes[at + i]) * g.words.scales[g.ids[t]];
+      out[i] = word + type[i] + position[i];
+    }
     NormalizeRow(out, g.width, g.gamma, g.beta, g.epsilon);
+    if (g.coded.codes != nullptr) EncodeRow(out, g.width, g.coded, t);
   }
 }
 
@@ -119,7 +160,19 @@ double Peak(long rounds) {
 
 }  // namespace
 
-const KernelSet kKernels = {"scalar",  kPanel,           Gemm,    AddLayerNorm, Embed,
-                            Attention, AttentionScratch, Softmax, ApplyPostOp,  Peak};
+const KernelSet kKernels = {.name = "scalar",
+                            .panel_width = kPanel,
+                            .int8 = kInt8,
+                            .gemm = Gemm,
+                            .int8_gemm = Int8Gemm,
+                            .encode = Encode,
+                            .add_layer_norm = AddLayerNorm,
+                            .embed = Embed,
+                            .attention = Attention,
+                            .attention_scratch = AttentionScratch,
+                            .softmax = Softmax,
+                            .post_op = ApplyPostOp,
+                            .peak = Peak,
+                            .int8_peak = Peak};
 
 }  // namespace rerankd::scalar

@@ -1,0 +1,54 @@
+// Rows as int8 codes: x = scale * (code - zero). The range of a row always contains 0, so that 0 has a code.
+#pragma once
+
+#include "kernels/kernel_set.h"
+
+namespace rerankd::RERANKD_ISA {
+
+struct Range {
+  float low, high;
+};
+
+inline Range RangeOfRow(const float* row, int width) {
+  Group low = Each([](int) { return Zero(); }), high = low;
+  int i = 0;
+  for (; i + kGroup * kLanes <= width; i += kGroup * kLanes) {
+    const Group x = LoadGroup(row + i);
+    low = Min(low, x);
+    high = Max(high, x);
+  }
+  for (; i < width; i += kLanes) {  // lanes behind the end are 0
+    const Vec x = LoadMasked(row + i, FirstLanes(width - i));
+    low.v[0] = Min(low.v[0], x);
+    high.v[0] = Max(high.v[0], x);
+  }
+  return {MinLanes(Min(Min(low.v[0], low.v[1]), Min(low.v[2], low.v[3]))),
+          MaxLanes(Max(Max(high.v[0], high.v[1]), Max(high.v[2], high.v[3])))};
+}
+
+inline void EncodeRow(const float* row, int width, const CodedRows& to, int index) {
+  const Range range = RangeOfRow(row, width);
+  const float scale = (range.high - range.low) / kMaxCode;
+  const float inverse = scale > 0 ? 1.0F / scale : 0.0F;
+  const float zero = __builtin_rintf(-range.low * inverse);
+  to.scales[index] = scale;
+  to.zeros[index] = static_cast<int>(zero);
+  unsigned char* codes = to.codes + index * to.stride;
+  const auto store = [&](int i, const Group& x) {
+    StoreCodes(codes + i, Fma(x, Set(inverse), Set(zero)).v, kMaxCode);
+  };
+  int i = 0;
+  for (; i + kGroup * kLanes <= width; i += kGroup * kLanes) store(i, LoadGroup(row + i));
+  if (i < width) {  // the room of the row ends with a whole group
+    store(i, Each([&](int v) {
+            const int at = i + v * kLanes;
+            return LoadMasked(at < width ? row + at : row, FirstLanes(width - at));
+          }));
+  }
+}
+
+inline void Encode(const EncodeArgs& g) {
+  for (int r = 0; r < g.rows; ++r) EncodeRow(g.x + static_cast<long>(r) * g.width, g.width, g.coded, r);
+}
+
+}  // namespace rerankd::RERANKD_ISA

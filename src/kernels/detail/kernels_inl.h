@@ -1,0 +1,37 @@
+// All algorithms over the vector type and MultiplyCodes of one instruction set, and the table of them.
+#pragma once
+
+// In the order of need: clang-format must not sort these.
+#include "kernels/detail/group_inl.h"
+//
+#include "kernels/detail/math_inl.h"
+//
+#include "kernels/detail/gemm_inl.h"
+//
+#include "kernels/detail/encode_inl.h"
+//
+#include "kernels/detail/attention_inl.h"
+#include "kernels/detail/int8_gemm_inl.h"
+#include "kernels/detail/layer_norm_inl.h"
+#include "kernels/detail/peak_inl.h"
+
+namespace rerankd::RERANKD_ISA {
+
+constexpr KernelSet MakeKernelSet(const char* name) {
+  return {.name = name,
+          .panel_width = kPanel,
+          .int8 = kInt8,
+          .gemm = Gemm,
+          .int8_gemm = Int8Gemm,
+          .encode = Encode,
+          .add_layer_norm = AddLayerNorm,
+          .embed = Embed,
+          .attention = Attention,
+          .attention_scratch = AttentionScratch,
+          .softmax = Softmax,
+          .post_op = ApplyPostOp,
+          .peak = Peak,
+          .int8_peak = Int8Peak};
+}
+
+}  // namespace rerankd::RERANKD_ISA
