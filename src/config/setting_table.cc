@@ -193,7 +193,13 @@ std::vector<SettingRow> MakeServingRows() {
        {},
        "",
        "a second port for `/metrics`; -1 = none"},
-      {"server.grpc_workers", SETTING(server.grpc_workers), 1, 4096, {}, "", "gRPC threads"},
+      {"server.grpc_workers",
+       SETTING(server.grpc_workers),
+       1,
+       4096,
+       {},
+       "",
+       "without effect: gRPC sizes its thread pool itself"},
   };
 }
 
@@ -300,6 +306,18 @@ std::vector<SettingRow> MakeSecurityRows() {
   };
 }
 
+std::vector<SettingRow> MakeMetricsRows() {
+  return {
+      {"metrics.reference_names",
+       SETTING(metrics.reference_names),
+       0,
+       0,
+       {},
+       "",
+       "`/metrics` has the series of the reference system too, under its names"},
+  };
+}
+
 std::vector<SettingRow> MakeExperimentRows() {
   return {
       {"experiment.batch_sizes",
@@ -365,7 +383,8 @@ std::vector<SettingRow> MakeExperimentRows() {
 
 std::vector<SettingRow> MakeTable() {
   std::vector<SettingRow> table = MakeServingRows();
-  for (auto rows : {MakeLimitRows(), MakeSecurityRows(), MakeModelRows(), MakeExperimentRows()})
+  for (auto rows :
+       {MakeLimitRows(), MakeSecurityRows(), MakeModelRows(), MakeMetricsRows(), MakeExperimentRows()})
     table.insert(table.end(), rows.begin(), rows.end());
   return table;
 }

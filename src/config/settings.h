@@ -61,6 +61,10 @@ struct ServerSettings {
   std::string access_log = "off";
 };
 
+struct MetricsSettings {
+  bool reference_names = false;  // the reference system's Prometheus series too
+};
+
 struct ExperimentSettings {
   std::vector<int> batch_sizes = {32};
   std::vector<int> concurrency_levels = {1};
@@ -81,6 +85,7 @@ struct Settings {
   TokenizerPoolSettings tokenizer_pool;
   SchedulerSettings scheduler;
   ServerSettings server;
+  MetricsSettings metrics;
   ExperimentSettings experiment;
 };
 

@@ -1,12 +1,33 @@
 // Counters of a running scheduler: what metrics, dashboard and reports read.
 #pragma once
 
+#include <algorithm>
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
 #include "core/backend.h"
 
 namespace rerankd {
+
+// A histogram with fixed bounds: counts[i] = values up to bounds[i] and over the one before; the last =
+// larger ones.
+template <size_t N>
+struct BucketCounts {
+  std::array<int64_t, N + 1> counts{};
+  double sum = 0;
+
+  void Add(const std::array<double, N>& bounds, double value) {
+    const auto bucket = std::lower_bound(bounds.begin(), bounds.end(), value) - bounds.begin();
+    ++counts[static_cast<size_t>(bucket)];
+    sum += value;
+  }
+};
+
+inline constexpr std::array<double, 11> kBatchTokenBounds = {16,  32,  64,   96,   128,  192,
+                                                             256, 512, 1024, 4096, 16384};
+inline constexpr std::array<double, 8> kBatchFillBounds = {.125, .25, .375, .5, .625, .75, .875, 1};
 
 // Cumulative since the start. One entry a worker thread.
 struct WorkerStats {
@@ -17,6 +38,8 @@ struct WorkerStats {
   int64_t padded_tokens = 0;  // computed
   int64_t batches = 0;        // micro-batches, failed ones included
   double busy_ms = 0;
+  BucketCounts<kBatchTokenBounds.size()> batch_tokens;  // real tokens of a micro-batch
+  BucketCounts<kBatchFillBounds.size()> batch_fill;     // of the preferred size of a micro-batch
 };
 
 // One bounded cache. Cumulative since the start but for the last three.

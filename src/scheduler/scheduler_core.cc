@@ -333,6 +333,10 @@ void SchedulerCore::Count(int worker, const MicroBatch& batch, const BatchStats&
   count.tokens += batch.tokens;
   count.padded_tokens += stats.padded_tokens;
   count.busy_ms += ToMs(busy);
+  const auto tokens = static_cast<double>(batch.tokens);
+  const BackendCaps& caps = instances_[static_cast<size_t>(count.instance)].spec.caps;
+  count.batch_tokens.Add(kBatchTokenBounds, tokens);
+  count.batch_fill.Add(kBatchFillBounds, tokens / static_cast<double>(PreferredTokens(options_, caps)));
   Group& group = groups_[static_cast<size_t>(group_of(worker))];
   group.tokens.Add(batch.tokens, busy);
   group.units.Add(stats.padded_tokens, busy);

@@ -31,45 +31,61 @@ ScoreService::ScoreService(const Settings& settings, Engine& engine, const Clock
       clock_(clock),
       identity_(MakeIdentity(settings, engine)),
       metrics_(clock),
-      prometheus_(engine),
-      cpu_(clock, ProcessCpuTime) {}
+      prometheus_(engine, settings.metrics.reference_names),
+      cpu_(clock, ProcessCpuTime),
+      in_flight_(engine.models().size()) {}
 
 Status ScoreService::Submit(std::string_view route, TimePoint started, ScoreRequest request, Answered done) {
+  const Ticket ticket = {ModelIndex(request.model), route, started};
   const auto documents = static_cast<int64_t>(request.documents.size());
   if (documents > settings_.server.max_documents) {
-    return Refuse(route, InvalidArgument(std::to_string(documents) + " documents in one request, at most " +
-                                         std::to_string(settings_.server.max_documents) +
-                                         " are allowed (server.max_documents): split the request"));
+    return RefuseFor(ticket.model, route,
+                     InvalidArgument(std::to_string(documents) + " documents in one request, at most " +
+                                     std::to_string(settings_.server.max_documents) +
+                                     " are allowed (server.max_documents): split the request"));
   }
-  request.pair_options.max_length = engine_.model().max_length;
-  ++in_flight_;
-  Status admitted = engine_.Submit(
-      std::move(request), [this, route, started, done = std::move(done)](Result<ScoreResult> result) {
-        Complete(route, started, std::move(result), done);
+  request.pair_options.max_length = engine_.models()[ticket.model].max_length;
+  ++in_flight_[ticket.model];
+  Status admitted =
+      engine_.Submit(std::move(request), [this, ticket, done = std::move(done)](Result<ScoreResult> result) {
+        Complete(ticket, std::move(result), done);
       });
-  if (admitted.ok()) return {};
-  --in_flight_;
-  return Refuse(route, std::move(admitted));
+  if (admitted.ok()) {
+    ++admitted_;
+    return {};
+  }
+  --in_flight_[ticket.model];
+  return RefuseFor(ticket.model, route, std::move(admitted));
 }
 
 Status ScoreService::Refuse(std::string_view route, Status status) {
-  prometheus_.ObserveFailure(route, status.code());
+  return RefuseFor(0, route, std::move(status));
+}
+
+Status ScoreService::RefuseFor(size_t model, std::string_view route, Status status) {
+  prometheus_.ObserveFailure(ModelName(model), route, status.code());
   return status;
 }
 
-void ScoreService::Complete(std::string_view route, TimePoint started, Result<ScoreResult> result,
-                            const Answered& done) {
-  const double latency_ms = ToMs(clock_.Now() - started);
+size_t ScoreService::ModelIndex(std::string_view name) const {
+  const Result<const ModelInfo*> found = engine_.FindModel(name);
+  return found.ok() ? static_cast<size_t>(*found - engine_.models().data()) : 0;
+}
+
+void ScoreService::Complete(const Ticket& ticket, Result<ScoreResult> result, const Answered& done) {
+  const double latency_ms = ToMs(clock_.Now() - ticket.started);
+  const std::string& model = ModelName(ticket.model);
+  ++completed_;
   if (result.ok()) {
     const RequestRecord record = {latency_ms, static_cast<int>(result->tokens.size()), result->worker,
                                   result->timings, result->counts};
     metrics_.Record(record);
-    prometheus_.Observe(route, record, result->tokens);
-    --in_flight_;
+    prometheus_.Observe(model, ticket.route, record, result->tokens);
+    --in_flight_[ticket.model];
     done(Answer{std::move(result).value(), latency_ms});
   } else {
-    prometheus_.ObserveFailure(route, result.status().code());
-    --in_flight_;
+    prometheus_.ObserveFailure(model, ticket.route, result.status().code());
+    --in_flight_[ticket.model];
     done(result.status());
   }
 }
@@ -88,6 +104,7 @@ void ScoreService::SampleSystem() {
   sample.workers = static_cast<int>(stats.workers.size());
   for (const WorkerStats& worker : stats.workers) sample.busy_ms += worker.busy_ms;
   metrics_.Sample(sample);
+  utilization_.Sample(clock_.Now(), stats.workers);
 }
 
 std::string ScoreService::ReferenceMetricsJson() {
@@ -96,7 +113,17 @@ std::string ScoreService::ReferenceMetricsJson() {
 }
 
 std::string ScoreService::PrometheusText() {
-  return prometheus_.Text({in_flight_.load(), ResidentBytes(), engine_.stats()});
+  LiveState state;
+  for (size_t model = 0; model < in_flight_.size(); ++model)
+    state.in_flight[ModelName(model)] += in_flight_[model].load();
+  state.resident_bytes = ResidentBytes();
+  state.cpu_seconds = ToSeconds(ProcessCpuTime());
+  state.engine = engine_.stats();
+  state.utilization = utilization_.Read();
+  const bool on_cpu = identity_.device.empty() || identity_.device == "cpu";
+  const int64_t memory = on_cpu ? state.resident_bytes : state.engine.usage.device_bytes;
+  state.reference = {cpu_.Read(), static_cast<double>(memory) / kMiB, admitted_.load(), completed_.load()};
+  return prometheus_.Text(state);
 }
 
 Result<std::vector<float>> RelevanceScores(const ScoreResult& result, bool raw) {

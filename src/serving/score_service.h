@@ -7,12 +7,14 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "engine/engine.h"
 #include "serving/metrics/process_usage.h"
 #include "serving/metrics/prometheus.h"
 #include "serving/metrics/reference_json.h"
 #include "serving/metrics/reference_metrics.h"
+#include "serving/metrics/utilization.h"
 
 namespace rerankd::serving {
 
@@ -30,7 +32,8 @@ class ScoreService {
   // Admits at once or returns why not (`done` is then not called). `started` is when the handler was entered;
   // `route` labels the metrics and outlives the call. Pairs may be as long as the model allows.
   Status Submit(std::string_view route, TimePoint started, ScoreRequest request, Answered done);
-  // A request that never became one: malformed, empty. Counts it and hands `status` back.
+  // A request that never became one: malformed, empty. Counts it (for the default model) and hands `status`
+  // back.
   Status Refuse(std::string_view route, Status status);
 
   // Stops admitting (kUnavailable), waits for what was admitted.
@@ -49,7 +52,18 @@ class ScoreService {
   const Settings& settings() const { return settings_; }
 
  private:
-  void Complete(std::string_view route, TimePoint started, Result<ScoreResult> result, const Answered& done);
+  // What is known of a request while it is scored.
+  struct Ticket {
+    size_t model;  // index into engine().models()
+    std::string_view route;
+    TimePoint started;
+  };
+
+  // The model that `name` means; the default one if there is none, for the engine to refuse.
+  size_t ModelIndex(std::string_view name) const;
+  const std::string& ModelName(size_t model) const { return engine_.models()[model].name; }
+  Status RefuseFor(size_t model, std::string_view route, Status status);
+  void Complete(const Ticket& ticket, Result<ScoreResult> result, const Answered& done);
 
   const Settings settings_;
   Engine& engine_;
@@ -58,7 +72,9 @@ class ScoreService {
   ReferenceMetrics metrics_;
   PrometheusMetrics prometheus_;
   CpuMeter cpu_;
-  std::atomic<int64_t> in_flight_{0};
+  UtilizationMeter utilization_;
+  std::vector<std::atomic<int64_t>> in_flight_;      // by model
+  std::atomic<int64_t> admitted_{0}, completed_{0};  // since the start
   std::atomic<bool> draining_{false};
 };
 

@@ -6,6 +6,7 @@
 #include <future>
 #include <limits>
 
+#include "serving/code_points.h"
 #include "serving/error_map.h"
 #include "serving/testing/fake_engine.h"
 
@@ -27,6 +28,17 @@ TEST(ErrorMap, GivesHttpAndGrpcOfEveryCode) {
 TEST(ErrorMap, RetryAfterIsRoundedUpToWholeSeconds) {
   EXPECT_EQ(RetryAfterSeconds(ResourceExhausted("full").WithRetryAfter(1200)), 2);
   EXPECT_EQ(RetryAfterSeconds(ResourceExhausted("full")), 1);
+}
+
+TEST(CodePoints, AreCountedAndCutWhateverTheirBytes) {
+  const std::string text = "aß茶😀z";
+  EXPECT_EQ(CountCodePoints(text), 5);
+  CodePointCutter cutter(text);
+  EXPECT_EQ(cutter.Cut(1, 3), "ß茶");
+  EXPECT_EQ(cutter.Cut(3, 4), "😀");
+  EXPECT_EQ(cutter.Cut(0, 1), "a");  // backwards
+  EXPECT_EQ(cutter.Cut(4, 99), "z");
+  EXPECT_EQ(cutter.Cut(7, 9), "");
 }
 
 ScoreResult Logits(std::vector<float> logits, int num_labels) {

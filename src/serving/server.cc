@@ -2,11 +2,13 @@
 
 #include <utility>
 
+#include "serving/access_log.h"
 #include "serving/grpc/grpc_server.h"
 #include "serving/http/http_server.h"
 #include "serving/http/routes.h"
 #include "serving/metrics/process_usage.h"
 #include "serving/score_service.h"
+#include "serving/security.h"
 
 namespace rerankd {
 namespace {
@@ -20,6 +22,8 @@ struct Server::Impl {
   Impl(const Settings& settings, Engine& engine) : service(settings, engine, SteadyClock::Get()) {}
 
   serving::ScoreService service;
+  std::unique_ptr<serving::Security> security;
+  std::unique_ptr<serving::AccessLog> access_log;
   std::unique_ptr<serving::GrpcServer> grpc;
   std::unique_ptr<serving::HttpServer> http, prometheus;
   std::unique_ptr<serving::Sampler> sampler;
@@ -29,8 +33,11 @@ struct Server::Impl {
 Result<std::unique_ptr<Server>> Server::Start(const Settings& settings, Engine& engine) {
   auto impl = std::make_unique<Impl>(settings, engine);
   serving::ScoreService& service = impl->service;
+  RERANKD_ASSIGN_OR_RETURN(impl->security, serving::Security::Load(settings.server));
+  RERANKD_ASSIGN_OR_RETURN(impl->access_log, serving::AccessLog::Open(settings.server.access_log));
   if (settings.server.grpc_port >= 0) {
-    RERANKD_ASSIGN_OR_RETURN(impl->grpc, serving::GrpcServer::Start(service));
+    RERANKD_ASSIGN_OR_RETURN(impl->grpc,
+                             serving::GrpcServer::Start({service, *impl->security, *impl->access_log}));
   }
   serving::HttpLimits limits;
   limits.body_bytes = static_cast<uint64_t>(settings.server.max_body_bytes);

@@ -18,14 +18,14 @@ TINY = ROOT / "tests/data/tiny-random"
 READY = re.compile(r"rerankd ready(?: grpc=(\S+))?(?: http=(\S+))? model=(\S+) backend=(\S+)")
 
 
-def load_stubs(folder):
-    """(messages, services) of proto/inference.proto."""
+def load_stubs(folder, name="inference"):
+    """(messages, services) of proto/<name>.proto."""
     failed = protoc.main(["protoc", f"-I{ROOT}/proto", f"--python_out={folder}", f"--grpc_python_out={folder}",
-                          "inference.proto"])
+                          f"{name}.proto"])
     assert failed == 0, "protoc failed"
     sys.path.insert(0, str(folder))
     try:
-        return importlib.import_module("inference_pb2"), importlib.import_module("inference_pb2_grpc")
+        return importlib.import_module(f"{name}_pb2"), importlib.import_module(f"{name}_pb2_grpc")
     finally:
         sys.path.remove(str(folder))
 

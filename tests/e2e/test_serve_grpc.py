@@ -178,7 +178,8 @@ def test_health(server):
 def test_reflection_shows_every_service(server):
     database = ProtoReflectionDescriptorDatabase(server.channel)
     services = set(database.get_services())
-    assert {"inference.InferenceService", "grpc.health.v1.Health"} <= services
+    assert {"inference.InferenceService", "inference.GRPCInferenceService", "tei.v1.Info", "tei.v1.Rerank",
+            "tei.v1.Predict", "tei.v1.Tokenize", "grpc.health.v1.Health"} <= services
     health = database.FindFileContainingSymbol("grpc.health.v1.Health")
     assert health.name == "grpc/health/v1/health.proto"
     infer = database.FindFileContainingSymbol("inference.InferenceService")
@@ -188,14 +189,18 @@ def test_reflection_shows_every_service(server):
 def test_sigterm_under_load_answers_everything_admitted(rerankd, stubs):
     with Served(rerankd, "--backend", "fake", config=SLOW.format(ms=50)) as served:
         client = Client(stubs, served)
+        body = {"query": "what is a cat", "texts": [document for _, document in pairs(40)]}
         watch = health_pb2_grpc.HealthStub(served.channel).Watch(health_pb2.HealthCheckRequest(), timeout=60)
         assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
-        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
             calls = [pool.submit(client.infer, pairs(40)) for _ in range(8)]
-            wait_for(lambda: in_flight(served) == 8, "not admitted")
+            posts = [pool.submit(served.http, "POST", "/rerank", body) for _ in range(8)]
+            wait_for(lambda: in_flight(served) == 16, "not admitted")
             served.terminate()
             assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
             assert [len(call.result().scores) for call in calls] == [40] * 8
+            replies = [post.result() for post in posts]
+            assert [(status, len(json.loads(ranks))) for status, _, ranks in replies] == [(200, 40)] * 8
         assert served.exit_code() == 0
 
 

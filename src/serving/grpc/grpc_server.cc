@@ -4,16 +4,24 @@
 #include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/security/tls_certificate_provider.h>
+#include <grpcpp/security/tls_credentials_options.h>
 
 #include <algorithm>
 #include <limits>
 #include <mutex>
+#include <set>
 #include <utility>
+#include <vector>
 
 #include "base/log.h"
 #include "serving/address.h"
 #include "serving/grpc/health_service.h"
 #include "serving/grpc/inference_service.h"
+#include "serving/grpc/kserve_service.h"
+#include "serving/grpc/tei_rerank.h"
+#include "serving/grpc/tei_service.h"
 
 namespace rerankd::serving {
 namespace {
@@ -33,6 +41,28 @@ void SetUpLibrary() {
   });
 }
 
+// Names that clients of text-embeddings-inference ask the health of, and that rerankers do not serve.
+const std::set<std::string> kAbsent = {"tei.v1.Embed"};
+
+std::set<std::string> ServiceNames(const ModelInfo& model) {
+  std::set<std::string> names = {"inference.InferenceService", "inference.GRPCInferenceService",
+                                 "tei.v1.Info", "tei.v1.Predict", "tei.v1.Tokenize"};
+  if (model.num_labels <= 2) names.insert("tei.v1.Rerank");
+  return names;
+}
+
+// With TLS the files are looked at again every few seconds: new connections get renewed certificates.
+std::shared_ptr<grpc::ServerCredentials> Credentials(const ServerSettings& settings) {
+  constexpr unsigned kLookAgainSeconds = 5;
+  if (settings.tls_cert.empty()) return grpc::InsecureServerCredentials();
+  grpc::experimental::TlsServerCredentialsOptions options(
+      std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(
+          settings.tls_key, settings.tls_cert, kLookAgainSeconds));
+  options.watch_identity_key_cert_pairs();
+  options.set_cert_request_type(GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE);
+  return grpc::experimental::TlsServerCredentials(options);
+}
+
 int MessageLimit(int64_t bytes) {
   return static_cast<int>(std::min<int64_t>(bytes, std::numeric_limits<int>::max()));
 }
@@ -40,28 +70,38 @@ int MessageLimit(int64_t bytes) {
 }  // namespace
 
 struct GrpcServer::Impl {
-  explicit Impl(ScoreService& service)
-      : inference(MakeInferenceService(service)), health({"inference.InferenceService"}) {}
+  explicit Impl(const GrpcBackend& shared);
 
-  std::unique_ptr<grpc::Service> inference;
+  const GrpcBackend backend;
+  std::vector<std::unique_ptr<grpc::Service>> services;
   HealthService health;
   std::string host;
   int port = 0;
   std::unique_ptr<grpc::Server> server;  // last: goes before the services it calls
 };
 
-Result<std::unique_ptr<GrpcServer>> GrpcServer::Start(ScoreService& service) {
+GrpcServer::Impl::Impl(const GrpcBackend& shared)
+    : backend(shared), health(ServiceNames(shared.service.engine().model()), kAbsent) {
+  services.push_back(MakeInferenceService(backend));
+  services.push_back(MakeTeiInfo(backend));
+  services.push_back(MakeTeiRerank(backend));
+  services.push_back(MakeTeiPredict(backend));
+  services.push_back(MakeTeiTokenize(backend));
+  services.push_back(MakeKserveService(backend));
+}
+
+Result<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcBackend& backend) {
   SetUpLibrary();
-  const ServerSettings& settings = service.settings().server;
-  auto impl = std::make_unique<Impl>(service);
+  const ServerSettings& settings = backend.service.settings().server;
+  auto impl = std::make_unique<Impl>(backend);
   impl->host = settings.host;
   grpc::ServerBuilder builder;
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // a second server on the port is an error
   builder.SetMaxReceiveMessageSize(MessageLimit(settings.max_body_bytes));
   builder.SetMaxSendMessageSize(-1);
-  builder.AddListeningPort(JoinHostPort(settings.host, settings.grpc_port), grpc::InsecureServerCredentials(),
+  builder.AddListeningPort(JoinHostPort(settings.host, settings.grpc_port), Credentials(settings),
                            &impl->port);
-  builder.RegisterService(impl->inference.get());
+  for (const auto& service : impl->services) builder.RegisterService(service.get());
   builder.RegisterService(&impl->health);
   impl->server = builder.BuildAndStart();
   if (!impl->server || impl->port <= 0) {

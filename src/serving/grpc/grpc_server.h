@@ -1,4 +1,5 @@
-// The gRPC server: inference.InferenceService, grpc.health.v1, reflection, on one plain-text port.
+// The gRPC server: inference.InferenceService, tei.v1, inference.GRPCInferenceService, grpc.health.v1 and
+// reflection on one port, plain or TLS.
 #pragma once
 
 #include <memory>
@@ -6,15 +7,16 @@
 
 #include "base/clock.h"
 #include "base/status.h"
-#include "serving/score_service.h"
+#include "serving/grpc/grpc_call.h"
 
 namespace rerankd::serving {
 
 class GrpcServer {
  public:
-  // Listens on server.host:server.grpc_port (0 = any free port) and serves at once. An address that cannot be
-  // had is kUnavailable, naming it. `service` outlives the server.
-  static Result<std::unique_ptr<GrpcServer>> Start(ScoreService& service);
+  // Listens on server.host:server.grpc_port (0 = any free port) and serves at once; with TLS if server.tls
+  // names files, which `backend`'s security has checked. An address that cannot be had is
+  // kUnavailable, naming it. What `backend` refers to outlives the server.
+  static Result<std::unique_ptr<GrpcServer>> Start(const GrpcBackend& backend);
   ~GrpcServer();
 
   std::string address() const;  // "host:port" as bound

@@ -10,24 +10,26 @@
 #include <inference.grpc.pb.h>
 
 #include <future>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
+#include <vector>
 
+#include "base/file.h"
+#include "base/temporary_folder.h"
+#include "base/text.h"
 #include "core/scoring.h"
+#include "serving/api_keys.h"
+#include "serving/grpc/grpc_fixture.h"
+#include "serving/testing/certificate.h"
 #include "serving/testing/fake_engine.h"
 
 namespace rerankd::serving {
 namespace {
 
 using grpc::StatusCode;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 using HealthReply = grpc::health::v1::HealthCheckResponse;
-
-std::string Trailer(const grpc::ClientContext& context, const std::string& key) {
-  const auto& trailer = context.GetServerTrailingMetadata();
-  const auto found = trailer.find(key);
-  return found == trailer.end() ? "" : std::string(found->second.data(), found->second.size());
-}
 
 inference::InferRequest Pairs(const std::vector<std::string>& documents) {
   inference::InferRequest request;
@@ -39,24 +41,12 @@ inference::InferRequest Pairs(const std::vector<std::string>& documents) {
   return request;
 }
 
-class GrpcServerTest : public testing::Test {
+class GrpcServerTest : public GrpcFixture<FakeEngine> {
  protected:
-  GrpcServerTest() : GrpcServerTest(1) {}
-  explicit GrpcServerTest(int labels) : engine_(labels), service_(Loopback(), engine_, SteadyClock::Get()) {
-    server_ = std::move(*GrpcServer::Start(service_));
-    channel_ = grpc::CreateChannel(server_->address(), grpc::InsecureChannelCredentials());
-    stub_ = inference::InferenceService::NewStub(channel_);
-    health_ = grpc::health::v1::Health::NewStub(channel_);
-  }
-
-  static Settings Loopback() {
-    Settings settings;
-    settings.server.host = "127.0.0.1";
-    settings.server.grpc_port = 0;
-    settings.server.max_documents = 100;
-    settings.server.max_body_bytes = 300'000;
-    return settings;
-  }
+  explicit GrpcServerTest(int labels = 1, const Settings& settings = Loopback())
+      : GrpcFixture<FakeEngine>(labels, settings),
+        stub_(inference::InferenceService::NewStub(channel_)),
+        health_(grpc::health::v1::Health::NewStub(channel_)) {}
 
   grpc::Status Infer(const inference::InferRequest& request) {
     context_ = std::make_unique<grpc::ClientContext>();
@@ -64,17 +54,15 @@ class GrpcServerTest : public testing::Test {
     return stub_->Infer(context_.get(), request, &reply_);
   }
 
-  HealthReply::ServingStatus Health() {
+  HealthReply::ServingStatus Health(const std::string& service = "") {
     grpc::ClientContext context;
+    grpc::health::v1::HealthCheckRequest request;
+    request.set_service(service);
     HealthReply reply;
-    EXPECT_TRUE(health_->Check(&context, {}, &reply).ok());
+    EXPECT_TRUE(health_->Check(&context, request, &reply).ok());
     return reply.status();
   }
 
-  FakeEngine engine_;
-  ScoreService service_;
-  std::unique_ptr<GrpcServer> server_;
-  std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<inference::InferenceService::Stub> stub_;
   std::unique_ptr<grpc::health::v1::Health::Stub> health_;
   std::unique_ptr<grpc::ClientContext> context_;
@@ -226,6 +214,10 @@ TEST_F(GrpcServerTest, GetMetricsCountsRequestsAndPairs) {
 
 TEST_F(GrpcServerTest, HealthKnowsItsServicesAndTellsWatchersOfADrain) {
   EXPECT_EQ(Health(), HealthReply::SERVING);
+  for (const char* name : {"inference.InferenceService", "inference.GRPCInferenceService", "tei.v1.Info",
+                           "tei.v1.Rerank", "tei.v1.Predict", "tei.v1.Tokenize"})
+    EXPECT_EQ(Health(name), HealthReply::SERVING) << name;
+  EXPECT_EQ(Health("tei.v1.Embed"), HealthReply::NOT_SERVING);
   grpc::ClientContext unknown;
   grpc::health::v1::HealthCheckRequest request;
   request.set_service("no.such.Service");
@@ -270,11 +262,96 @@ TEST_F(GrpcServerTest, PortInUseIsAnErrorThatNamesTheAddress) {
   Settings settings = Loopback();
   settings.server.grpc_port = std::stoi(server_->address().substr(server_->address().find(':') + 1));
   ScoreService service(settings, engine_, SteadyClock::Get());
-  const auto second = GrpcServer::Start(service);
+  const auto second = GrpcServer::Start({service, *security_, *log_});
   ASSERT_FALSE(second.ok());
   EXPECT_EQ(second.status().code(), Code::kUnavailable);
   EXPECT_THAT(second.status().message(), HasSubstr("cannot listen on " + server_->address()));
   EXPECT_THAT(second.status().message(), HasSubstr("in use"));
+}
+
+// A server with a key file, TLS and an access log.
+struct SecureFiles {
+  SecureFiles() {
+    const NewApiKey made = *MakeApiKey({"search-team", 3, false});
+    key = made.key;
+    pem = MakeTestCertificate();
+    settings = GrpcFixture<FakeEngine>::Loopback();
+    settings.server.api_key_file = folder.Write("keys.jsonl", made.line + "\n");
+    settings.server.tls_cert = folder.Write("cert.pem", pem.certificate);
+    settings.server.tls_key = folder.Write("key.pem", pem.key);
+    settings.server.access_log = folder.path() + "/access.log";
+  }
+
+  rerankd::testing::TemporaryFolder folder;
+  std::string key;
+  TlsPem pem;
+  Settings settings;
+};
+
+class SecureServerTest : public SecureFiles, public GrpcServerTest {
+ protected:
+  SecureServerTest() : GrpcServerTest(1, SecureFiles::settings) {
+    grpc::SslCredentialsOptions options;
+    options.pem_root_certs = pem.certificate;
+    const std::string port = server_->address().substr(server_->address().rfind(':'));
+    channel_ = grpc::CreateChannel("localhost" + port, grpc::SslCredentials(options));
+    stub_ = inference::InferenceService::NewStub(channel_);
+    health_ = grpc::health::v1::Health::NewStub(channel_);
+  }
+
+  grpc::Status InferWith(const std::string& authorization) {
+    context_ = std::make_unique<grpc::ClientContext>();
+    if (!authorization.empty()) context_->AddMetadata("authorization", authorization);
+    context_->AddMetadata("x-request-id", "id-1");
+    context_->AddMetadata("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    return stub_->Infer(context_.get(), Pairs({"abc"}), &reply_);
+  }
+
+  // The lines of the access log so far; closes it.
+  std::vector<nlohmann::json> LogLines() {
+    server_->Shutdown(std::chrono::seconds(5));
+    log_.reset();
+    std::vector<nlohmann::json> lines;
+    const std::string text = *ReadFile(folder.path() + "/access.log");
+    for (const std::string_view line : Split(text, '\n'))
+      if (!line.empty()) lines.push_back(nlohmann::json::parse(line));
+    return lines;
+  }
+};
+
+TEST_F(SecureServerTest, WantsAKeyAndKnowsWhoseItIs) {
+  for (const std::string& wrong : {std::string(), "Bearer " + key + "x", key}) {
+    const grpc::Status status = InferWith(wrong);
+    EXPECT_EQ(status.error_code(), StatusCode::UNAUTHENTICATED);
+    EXPECT_THAT(status.error_message(), HasSubstr("authorization: Bearer KEY"));
+  }
+  EXPECT_EQ(engine_.admitted(), 0);
+  ASSERT_TRUE(InferWith("Bearer " + key).ok());
+  EXPECT_EQ(engine_.last_request().tenant, "search-team");
+  EXPECT_EQ(engine_.last_request().weight, 3);
+}
+
+TEST_F(SecureServerTest, HealthAsksForNoKey) { EXPECT_EQ(Health(), HealthReply::SERVING); }
+
+TEST_F(SecureServerTest, LogsEveryCallWithItsIdentities) {
+  ASSERT_TRUE(InferWith("Bearer " + key).ok());
+  EXPECT_EQ(Trailer(*context_, "x-request-id"), "id-1");
+  ASSERT_FALSE(InferWith("").ok());
+  const std::vector<nlohmann::json> lines = LogLines();
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_EQ(lines[0]["protocol"], "grpc");
+  EXPECT_EQ(lines[0]["method"], "Infer");
+  EXPECT_EQ(lines[0]["route"], "inference.InferenceService");
+  EXPECT_EQ(lines[0]["status"], 0);
+  EXPECT_EQ(lines[0]["request_id"], "id-1");
+  EXPECT_EQ(lines[0]["traceparent"], "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+  EXPECT_EQ(lines[0]["caller"], "search-team");
+  EXPECT_EQ(lines[0]["documents"], 1);
+  EXPECT_EQ(lines[0]["tokens"], 6);
+  EXPECT_GT(lines[0]["request_bytes"], 0);
+  EXPECT_GT(lines[0]["reply_bytes"], 0);
+  EXPECT_EQ(lines[1]["status"], static_cast<int>(StatusCode::UNAUTHENTICATED));
+  EXPECT_FALSE(lines[1].contains("documents"));
 }
 
 }  // namespace

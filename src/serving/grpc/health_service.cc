@@ -64,9 +64,11 @@ class HealthService::Watcher final : public grpc::ServerWriteReactor<HealthCheck
   bool writing_ = false, ending_ = false, finished_ = false;
 };
 
-HealthService::HealthService(std::set<std::string> services) : services_(std::move(services)) {}
+HealthService::HealthService(std::set<std::string> services, std::set<std::string> absent)
+    : services_(std::move(services)), absent_(std::move(absent)) {}
 
 HealthService::State HealthService::StateOf(const std::string& service) const {
+  if (absent_.count(service) > 0) return HealthCheckResponse::NOT_SERVING;
   if (!service.empty() && services_.count(service) == 0) return HealthCheckResponse::SERVICE_UNKNOWN;
   return serving_ ? HealthCheckResponse::SERVING : HealthCheckResponse::NOT_SERVING;
 }

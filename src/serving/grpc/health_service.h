@@ -11,8 +11,9 @@ namespace rerankd::serving {
 
 class HealthService final : public grpc::health::v1::Health::CallbackService {
  public:
-  // `services`: the names that Check knows besides "" (the server as a whole).
-  explicit HealthService(std::set<std::string> services);
+  // `services`: the names that Check knows besides "" (the server as a whole). `absent`: names that clients
+  // ask for and that this server never serves: NOT_SERVING.
+  HealthService(std::set<std::string> services, std::set<std::string> absent);
 
   // Tells every watcher.
   void SetServing(bool serving);
@@ -32,7 +33,7 @@ class HealthService final : public grpc::health::v1::Health::CallbackService {
   State StateOf(const std::string& service) const;
   void Remove(Watcher* watcher);
 
-  const std::set<std::string> services_;
+  const std::set<std::string> services_, absent_;
   mutable std::mutex mutex_;
   std::set<Watcher*> watchers_;
   bool serving_ = true;

@@ -1,4 +1,4 @@
-// inference.InferenceService over ScoreService. Scores leave in input order; errors carry the codes of
+// inference.InferenceService. Scores leave in input order; errors carry the codes of
 // error_map.h.
 //  - Infer: 0 pairs, too many pairs, or bytes that are no InferRequest (strings that are not UTF-8 included)
 //    are INVALID_ARGUMENT. Empty texts, NUL and control characters are scored like any text; long texts are
@@ -8,14 +8,10 @@
 
 #include <memory>
 
-#include "serving/score_service.h"
-
-namespace grpc {
-class Service;
-}
+#include "serving/grpc/grpc_call.h"
 
 namespace rerankd::serving {
 
-std::unique_ptr<grpc::Service> MakeInferenceService(ScoreService& service);
+std::unique_ptr<grpc::Service> MakeInferenceService(const GrpcBackend& backend);
 
 }  // namespace rerankd::serving

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/scoring.h"
+#include "serving/code_points.h"
 #include "serving/http/rerank.h"
 
 namespace rerankd::serving {
@@ -97,25 +98,14 @@ void SubmitPredict(ScoreService& service, std::string_view route, PredictCall ca
   if (!admitted.ok()) RespondError(respond, TeiDialect().error, {admitted});
 }
 
-// The bytes of code points [begin, end) of valid UTF-8.
-std::string_view CodePoints(std::string_view text, int begin, int end) {
-  const auto byte_of = [text](int code_point) {
-    size_t byte = 0;
-    for (int seen = -1; byte < text.size(); ++byte)
-      if ((text[byte] & 0xC0) != 0x80 && ++seen == code_point) return byte;
-    return byte;
-  };
-  const size_t from = byte_of(begin);
-  return text.substr(from, byte_of(end) - from);
-}
-
 Json TokensJson(const std::vector<DisplayToken>& tokens, std::string_view text, bool add_special) {
   Json list = Json::array();
+  CodePointCutter cutter(text);
   for (const DisplayToken& token : tokens) {
     const bool special = token.begin == token.end;
     if (special && !add_special) continue;
     Json item = {{"id", token.id}};
-    item["text"] = special ? token.token : std::string(CodePoints(text, token.begin, token.end));
+    item["text"] = special ? token.token : std::string(cutter.Cut(token.begin, token.end));
     item["special"] = special;
     item["start"] = special ? Json() : Json(token.begin);
     item["stop"] = special ? Json() : Json(token.end);

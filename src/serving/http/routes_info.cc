@@ -95,7 +95,7 @@ HttpReply Models(ScoreService& service) {
   const double fraction = limit > 0 ? static_cast<double>(stats.queued_requests) / limit : 0;
   Json model = {{"id", service.engine().model().name},
                 {"object", "model"},
-                {"owned_by", "rerankd"},
+                {"owned_by", "infinity"},  // its client refuses every other owner
                 {"created", UnixSeconds()},
                 {"capabilities", Json::array({"rerank"})},
                 {"stats", {{"queue_fraction", fraction}, {"queue_absolute", stats.queued_requests}}}};

@@ -9,6 +9,7 @@
 #include "serving/metrics/reference_json.h"
 #include "serving/metrics/reference_metrics.h"
 #include "serving/metrics/statistics.h"
+#include "serving/metrics/utilization.h"
 
 namespace rerankd::serving {
 namespace {
@@ -236,6 +237,37 @@ TEST(CpuMeter, GivesCpuTimeOverWallTimeSinceTheLastReading) {
   EXPECT_DOUBLE_EQ(meter.Read(), 150);  // too soon to tell
   clock.Advance(milliseconds(50));
   EXPECT_DOUBLE_EQ(meter.Read(), 0);
+}
+
+WorkerStats Busy(int instance, double busy_ms) {
+  WorkerStats worker;
+  worker.instance = instance;
+  worker.busy_ms = busy_ms;
+  return worker;
+}
+
+TEST(UtilizationMeter, GivesTheBusyShareOfEachInstanceOverTheLastTenSeconds) {
+  VirtualClock clock;
+  UtilizationMeter meter;
+  meter.Sample(clock.Now(), {Busy(0, 1000), Busy(0, 2000), Busy(1, 0)});
+  EXPECT_TRUE(meter.Read().empty());
+  clock.Advance(milliseconds(500));
+  meter.Sample(clock.Now(), {Busy(0, 1500), Busy(0, 2000), Busy(1, 100)});
+  EXPECT_THAT(meter.Read(), ElementsAre(testing::Pair(0, 0.5), testing::Pair(1, 0.2)));
+  for (int i = 0; i < 20; ++i) {  // idle: after 10 s nothing of the busy time is left
+    clock.Advance(milliseconds(500));
+    meter.Sample(clock.Now(), {Busy(0, 1500), Busy(0, 2000), Busy(1, 100)});
+  }
+  EXPECT_THAT(meter.Read(), ElementsAre(testing::Pair(0, 0.0), testing::Pair(1, 0.0)));
+}
+
+TEST(BucketCounts, PutAValueUnderTheFirstBoundThatHoldsIt) {
+  BucketCounts<kBatchTokenBounds.size()> buckets;
+  for (const double tokens : {1.0, 16.0, 17.0, 1e6}) buckets.Add(kBatchTokenBounds, tokens);
+  EXPECT_EQ(buckets.counts.front(), 2);
+  EXPECT_EQ(buckets.counts[1], 1);
+  EXPECT_EQ(buckets.counts.back(), 1);
+  EXPECT_EQ(buckets.sum, 1 + 16 + 17 + 1e6);
 }
 
 TEST(Sampler, TicksUntilDestroyed) {

@@ -9,7 +9,12 @@
 #include <map>
 #include <mutex>
 #include <sstream>
+#include <utility>
 #include <vector>
+
+#include "serving/metrics/engine_families.h"
+#include "serving/metrics/families.h"
+#include "serving/metrics/reference_prometheus.h"
 
 namespace rerankd::serving {
 namespace {
@@ -17,7 +22,6 @@ namespace {
 using prometheus::Counter;
 using prometheus::Family;
 using prometheus::MetricType;
-using Labels = std::map<std::string, std::string>;
 using Buckets = prometheus::Histogram::BucketBoundaries;
 
 const Buckets kSeconds = {.0005, .001, .0025, .005, .01, .025, .05, .075, .1, .25, .5, .75, 1, 2.5, 5, 10};
@@ -51,93 +55,23 @@ void ObserveTokens(std::span<const int32_t> tokens, prometheus::Histogram* histo
   histogram->ObserveMultiple(increments, sum);
 }
 
-// Values that live elsewhere (the engine's totals, queue depths), read at scrape time.
-class Families {
- public:
-  explicit Families(std::string model) : model_(std::move(model)) {}
-
-  void Add(MetricType type, const char* name, const char* help, double value) {
-    Begin(type, name, help);
-    Point(value, {});
-  }
-  void Begin(MetricType type, const char* name, const char* help) {
-    families_.push_back({name, help, type, {}});
-  }
-  void Point(double value, const Labels& labels) {
-    prometheus::ClientMetric metric;
-    metric.label.push_back({"model", model_});
-    for (const auto& [key, text] : labels) metric.label.push_back({key, text});
-    metric.counter.value = metric.gauge.value = value;
-    families_.back().metric.push_back(std::move(metric));
-  }
-  std::vector<prometheus::MetricFamily>& get() { return families_; }
-
- private:
-  std::string model_;
-  std::vector<prometheus::MetricFamily> families_;
-};
-
-void AddWorkers(const EngineStats& engine, Families* out) {
-  const auto add = [&](const char* name, const char* help, auto value) {
-    out->Begin(MetricType::Counter, name, help);
-    for (size_t i = 0; i < engine.workers.size(); ++i) {
-      const WorkerStats& w = engine.workers[i];
-      out->Point(value(w), {{"instance", std::to_string(w.instance)}, {"worker", std::to_string(i)}});
-    }
-  };
-  using W = const WorkerStats&;
-  add("rerankd_worker_busy_seconds_total", "Time that a worker spent scoring",
-      [](W w) { return w.busy_ms / 1000; });
-  add("rerankd_worker_pairs_total", "Pairs scored", [](W w) { return static_cast<double>(w.pairs); });
-  add("rerankd_worker_tokens_total", "Real tokens scored", [](W w) { return static_cast<double>(w.tokens); });
-  add("rerankd_worker_padded_tokens_total", "Tokens computed, padding included",
-      [](W w) { return static_cast<double>(w.padded_tokens); });
-}
-
-double PaddingWaste(const EngineStats& engine) {
-  double real = 0, computed = 0;
-  for (const WorkerStats& w : engine.workers) {
-    real += static_cast<double>(w.tokens);
-    computed += static_cast<double>(w.padded_tokens);
-  }
-  return computed > 0 ? 1 - real / computed : 0;
-}
-
-void AddEngine(const LiveState& state, Families* out) {
-  const EngineStats& e = state.engine;
-  const auto number = [](auto n) { return static_cast<double>(n); };
-  out->Add(MetricType::Counter, "rerankd_rejected_total", "Requests refused because the queue was full",
-           number(e.rejected));
-  out->Add(MetricType::Counter, "rerankd_cancelled_total", "Requests dropped because their client left",
-           number(e.cancelled));
-  out->Add(MetricType::Counter, "rerankd_expired_total", "Requests dropped because their deadline passed",
-           number(e.expired));
-  out->Add(MetricType::Gauge, "rerankd_in_flight_requests", "Requests admitted and not answered",
-           number(state.in_flight));
-  out->Add(MetricType::Gauge, "rerankd_queue_requests", "Requests admitted and not scored",
-           number(e.queued_requests));
-  out->Add(MetricType::Gauge, "rerankd_queue_tokens", "Tokens admitted and not scored",
-           number(e.queued_tokens));
-  out->Add(MetricType::Gauge, "rerankd_tokenizer_queue_requests", "Requests waiting for a tokenizer",
-           number(e.tokenizer_queue));
-  out->Add(MetricType::Gauge, "rerankd_model_queue_requests", "Requests waiting for a worker",
-           number(e.model_queue));
-  out->Add(MetricType::Gauge, "rerankd_resident_memory_bytes", "Resident memory of the process",
-           number(state.resident_bytes));
-  out->Add(MetricType::Gauge, "rerankd_device_memory_bytes", "Device memory of the model",
-           number(e.usage.device_bytes));
-  if (e.usage.device_utilization >= 0)
-    out->Add(MetricType::Gauge, "rerankd_device_utilization_ratio", "As the device reports it",
-             e.usage.device_utilization);
-  out->Add(MetricType::Gauge, "rerankd_padding_waste_ratio",
-           "(computed - real) / computed tokens since the start", PaddingWaste(e));
-  AddWorkers(e, out);
+void AddProcess(const LiveState& state, Families* out) {
+  out->Begin(MetricType::Gauge, "rerankd_in_flight_requests", "Requests admitted and not answered");
+  for (const auto& [model, requests] : state.in_flight)
+    out->Point(static_cast<double>(requests), {{"model", model}});
+  out->Gauge("rerankd_resident_memory_bytes", "Resident memory of the process",
+             static_cast<double>(state.resident_bytes), {});
+  out->Counter("rerankd_cpu_seconds_total", "CPU time of the process, all threads", state.cpu_seconds, {});
+  out->Gauge("rerankd_build_info", "1; the label says which version runs", 1, {{"version", RERANKD_VERSION}});
 }
 
 }  // namespace
 
 struct PrometheusMetrics::Impl {
-  std::string model;
+  explicit Impl(const Engine& the_engine) : engine(the_engine) {}
+
+  const Engine& engine;
+  std::unique_ptr<ReferencePrometheus> reference;  // null = not asked for
   prometheus::Registry registry;
   Family<Counter>& requests = CounterFamily(registry, "rerankd_requests_total", "Requests answered");
   Family<Counter>& pairs = CounterFamily(registry, "rerankd_pairs_total", "Pairs scored");
@@ -162,13 +96,14 @@ struct PrometheusMetrics::Impl {
       HistogramFamily(registry, "rerankd_tokens_per_pair", "Tokens of a pair after truncation");
 
   std::mutex mutex;  // guards routes; the series themselves are thread-safe
-  std::map<std::string, RouteSeries, std::less<>> routes;
+  std::map<std::pair<std::string, std::string>, RouteSeries> routes;  // by model, route
 
-  RouteSeries ForRoute(std::string_view route) {
+  RouteSeries ForRoute(std::string_view model, std::string_view route) {
+    std::pair<std::string, std::string> key(model, route);
     std::lock_guard lock(mutex);
-    const auto known = routes.find(route);
+    const auto known = routes.find(key);
     if (known != routes.end()) return known->second;
-    const Labels labels = {{"model", model}, {"route", std::string(route)}};
+    const MetricLabels labels = {{"model", key.first}, {"route", key.second}};
     const RouteSeries series = {&requests.Add(labels),
                                 &pairs.Add(labels),
                                 &tokens.Add(labels),
@@ -180,20 +115,21 @@ struct PrometheusMetrics::Impl {
                                 &inference.Add(labels, kSeconds),
                                 &documents.Add(labels, kDocuments),
                                 &pair_tokens.Add(labels, kTokens)};
-    routes.emplace(route, series);
+    routes.emplace(std::move(key), series);
     return series;
   }
 };
 
-PrometheusMetrics::PrometheusMetrics(const Engine& engine) : impl_(std::make_unique<Impl>()) {
-  impl_->model = engine.model().name;
+PrometheusMetrics::PrometheusMetrics(const Engine& engine, bool reference_names)
+    : impl_(std::make_unique<Impl>(engine)) {
+  if (reference_names) impl_->reference = std::make_unique<ReferencePrometheus>();
 }
 
 PrometheusMetrics::~PrometheusMetrics() = default;
 
-void PrometheusMetrics::Observe(std::string_view route, const RequestRecord& r,
+void PrometheusMetrics::Observe(std::string_view model, std::string_view route, const RequestRecord& r,
                                 std::span<const int32_t> tokens) {
-  const RouteSeries series = impl_->ForRoute(route);
+  const RouteSeries series = impl_->ForRoute(model, route);
   series.requests->Increment();
   series.pairs->Increment(r.pairs);
   series.tokens->Increment(static_cast<double>(r.counts.real));
@@ -205,20 +141,29 @@ void PrometheusMetrics::Observe(std::string_view route, const RequestRecord& r,
   series.inference->Observe(r.timings.inference_ms / 1000);
   series.documents->Observe(r.pairs);
   ObserveTokens(tokens, series.pair_tokens);
+  if (impl_->reference) impl_->reference->Observe(r);
 }
 
-void PrometheusMetrics::ObserveFailure(std::string_view route, Code code) {
+void PrometheusMetrics::ObserveFailure(std::string_view model, std::string_view route, Code code) {
   impl_->errors
-      .Add({{"model", impl_->model}, {"route", std::string(route)}, {"code", std::string(CodeName(code))}})
+      .Add({{"model", std::string(model)},
+            {"route", std::string(route)},
+            {"code", std::string(CodeName(code))}})
       .Increment();
 }
 
 std::string PrometheusMetrics::Text(const LiveState& state) const {
-  Families families(impl_->model);
-  AddEngine(state, &families);
+  Families families;
+  AddProcess(state, &families);
+  AddEngineFamilies(impl_->engine, state.engine, state.utilization, &families);
+  if (impl_->reference) impl_->reference->AddLive(state.reference, state.engine, &families);
   std::vector<prometheus::MetricFamily> all = impl_->registry.Collect();
+  const auto append = [&](std::vector<prometheus::MetricFamily> more) {
+    std::move(more.begin(), more.end(), std::back_inserter(all));
+  };
+  append(families.Take());
+  if (impl_->reference) append(impl_->reference->Collect());
   std::erase_if(all, [](const prometheus::MetricFamily& family) { return family.metric.empty(); });
-  std::move(families.get().begin(), families.get().end(), std::back_inserter(all));
   std::ostringstream out;
   prometheus::TextSerializer().Serialize(out, all);
   return out.str();

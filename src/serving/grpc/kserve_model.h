@@ -1,0 +1,65 @@
+// A reranker as a model of the Open Inference Protocol: its tensors, parameters, outputs. Protobuf stays
+// outside.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "core/request.h"
+#include "engine/engine.h"
+
+namespace rerankd::serving {
+
+inline constexpr std::string_view kKservePlatform = "rerankd_safetensors";
+
+// kNotFound. Models have no versions: "" and "1" mean the one there is.
+Result<const ModelInfo*> FindKserveModel(const Engine& engine, std::string_view name,
+                                         std::string_view version);
+
+struct KserveTensor {
+  std::string name, datatype;
+  std::vector<int64_t> shape;  // -1 = any size
+};
+
+// BYTES `query` ([1], or one a text) and `texts` [N].
+std::vector<KserveTensor> KserveInputs();
+// FP32 `scores` ([N], or [N, labels]) in input order, INT32 `tokens` [N], BOOL `truncated` [N].
+std::vector<KserveTensor> KserveOutputs(int num_labels);
+
+// What one inference asks for.
+struct KserveCall {
+  explicit KserveCall(const ModelInfo& the_model) : model(the_model) {}
+
+  const ModelInfo& model;
+  std::vector<std::string> query, texts;
+  Activation activation = Activation::kRaw;
+  PairOptions pair_options;
+  OverflowOptions overflow;
+  std::vector<std::string> outputs;  // names; none = all
+};
+
+using KserveValue = std::variant<bool, int64_t, double, std::string>;
+
+// `activation` (raw, sigmoid, softmax, model), `truncate` (bool), `truncation_direction` (left, right).
+// Others are ignored, as the protocol wants.
+Status SetKserveParameter(std::string_view name, const KserveValue& value, KserveCall* call);
+
+// Where the elements of an input tensor go. kInvalidArgument for a name, datatype or shape that the model
+// does not take; `elements` is how many the request brought.
+Result<std::vector<std::string>*> KserveInput(const KserveTensor& tensor, int64_t elements, KserveCall* call);
+
+// Takes the texts out of a complete call. kInvalidArgument names what is missing or does not fit.
+Result<ScoreRequest> TakeScoreRequest(KserveCall* call);
+
+// The values of one output tensor, in the type of its datatype.
+struct KserveOutput {
+  KserveTensor tensor;
+  std::variant<std::vector<float>, std::vector<int32_t>, std::vector<uint8_t>> values;
+};
+// Those that were asked for, in that order. kInternal if a score is NaN.
+Result<std::vector<KserveOutput>> MakeKserveOutputs(const KserveCall& call, const ScoreResult& result);
+
+}  // namespace rerankd::serving

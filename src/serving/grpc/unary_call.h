@@ -1,0 +1,102 @@
+// Unary calls over raw bytes, made of a `Method`: what one message asks for and how its reply is written.
+//
+//   struct SomeMethod {
+//     static constexpr GrpcMethod kMethod = {...};
+//     using Request = ...;
+//     using Reply = ...;
+//     Result<ScoreRequest> Read(Request message);   // scoring: once, then
+//     Result<Reply> Write(const Answer& answer);    //          once
+//     Result<Reply> Answer(const Request& message); // the others
+//   };
+#pragma once
+
+#include <utility>
+
+#include "serving/grpc/grpc_call.h"
+
+namespace rerankd::serving {
+
+// A call that is scored. Deletes itself when gRPC is done with it, which is after the completion has called
+// Finish.
+template <typename Method>
+class ScoringCall final : public grpc::ServerUnaryReactor {
+ public:
+  ScoringCall(const GrpcBackend& backend, grpc::CallbackServerContext& context, grpc::ByteBuffer* reply,
+              Method method)
+      : call_(backend, Method::kMethod, context), reply_(reply), method_(std::move(method)) {}
+
+  void Start(const grpc::ByteBuffer& bytes) {
+    call_.AddRequestBytes(bytes.Length());
+    if (grpc::Status known = call_.Authenticate(); !known.ok()) return End(std::move(known));
+    Result<ScoreRequest> request = Read(bytes);
+    if (!request.ok()) return End(call_.Fail(call_.Refuse(request.status())));
+    call_.Attribute(&*request);
+    const Status admitted =
+        call_.Submit(std::move(*request), [this](Result<Answer> answer) { Complete(answer); });
+    if (!admitted.ok()) End(call_.Fail(admitted));
+  }
+
+  void OnCancel() override { call_.Cancel(); }
+  void OnDone() override { delete this; }
+
+ private:
+  Result<ScoreRequest> Read(const grpc::ByteBuffer& bytes) {
+    RERANKD_ASSIGN_OR_RETURN(auto message, ParseMessage<typename Method::Request>(bytes));
+    return method_.Read(std::move(message));
+  }
+
+  void Complete(const Result<Answer>& answer) {
+    if (!answer.ok()) return End(call_.Fail(answer.status()));
+    const Result<typename Method::Reply> message = method_.Write(*answer);
+    if (!message.ok()) return End(call_.Fail(message.status()));
+    call_.AddAnswer(*answer);
+    grpc::Status status = WriteMessage(*message, reply_);
+    call_.AddReplyBytes(reply_->Length());
+    End(std::move(status));
+  }
+
+  void End(grpc::Status status) {
+    call_.Log(status);
+    Finish(std::move(status));
+  }
+
+  GrpcCall call_;
+  grpc::ByteBuffer* reply_;
+  Method method_;
+};
+
+template <typename Method>
+grpc::ServerUnaryReactor* Score(const GrpcBackend& backend, grpc::CallbackServerContext* context,
+                                const grpc::ByteBuffer* request, grpc::ByteBuffer* reply, Method method) {
+  auto* call = new ScoringCall<Method>(backend, *context, reply, std::move(method));
+  call->Start(*request);
+  return call;
+}
+
+template <typename Method>
+grpc::Status AnswerInto(GrpcCall* call, Method* method, const grpc::ByteBuffer& request,
+                        grpc::ByteBuffer* reply) {
+  if (grpc::Status known = call->Authenticate(); !known.ok()) return known;
+  const auto message = ParseMessage<typename Method::Request>(request);
+  if (!message.ok()) return call->Fail(call->Refuse(message.status()));
+  const Result<typename Method::Reply> answer = method->Answer(*message);
+  if (!answer.ok()) return call->Fail(call->Refuse(answer.status()));
+  grpc::Status status = WriteMessage(*answer, reply);
+  call->AddReplyBytes(reply->Length());
+  return status;
+}
+
+// A call that is answered at once.
+template <typename Method>
+grpc::ServerUnaryReactor* AnswerNow(const GrpcBackend& backend, grpc::CallbackServerContext* context,
+                                    const grpc::ByteBuffer* request, grpc::ByteBuffer* reply, Method method) {
+  GrpcCall call(backend, Method::kMethod, *context);
+  call.AddRequestBytes(request->Length());
+  grpc::Status status = AnswerInto(&call, &method, *request, reply);
+  call.Log(status);
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(std::move(status));
+  return reactor;
+}
+
+}  // namespace rerankd::serving
