@@ -4,12 +4,12 @@ JOBS ?= $(shell nproc)
 RERANKD = $(BUILD)/apps/rerankd/rerankd
 SOURCES = $(shell git ls-files '*.cc' '*.h')
 
-.PHONY: help demo build test test-heavy unit e2e fuzz format check-format tidy asan tsan setup clean
+.PHONY: help demo build test test-heavy unit e2e clients fuzz format check-format tidy asan tsan setup clean
 
 help:
 	@echo "make demo        install what is missing, build, serve the bundled model, run a small experiment, show its report"
 	@echo "make test        all tests (install, release build, unit, parity, end to end, short fuzzing)"
-	@echo "make test-heavy  sanitizers, longer fuzzing"
+	@echo "make test-heavy  other people's clients, Prometheus, sanitizers, longer fuzzing"
 	@echo "make build       only build; the binary is $(RERANKD)"
 
 setup:
@@ -33,7 +33,11 @@ unit: $(BUILD)/build.ninja
 	ctest --test-dir $(BUILD) --output-on-failure -j 1
 
 e2e: $(BUILD)/build.ninja
-	RERANKD_BIN=$(abspath $(RERANKD)) build/venv/bin/python -m pytest tests/e2e -q
+	RERANKD_BIN=$(abspath $(RERANKD)) build/venv/bin/python -m pytest tests/e2e -q --ignore=tests/e2e/clients
+
+# Other people's clients against this server; their environment is build/venv-heavy.
+clients: build
+	RERANKD_BIN=$(abspath $(RERANKD)) build/venv-heavy/bin/python -m pytest tests/e2e/clients -q
 
 # Every libFuzzer target, FUZZ_SECONDS each, from its committed corpus.
 FUZZ_SECONDS ?= 10
@@ -42,6 +46,7 @@ fuzz:
 
 test-heavy:
 	@tools/setup.sh build test heavy
+	@$(MAKE) --no-print-directory clients
 	@$(MAKE) --no-print-directory asan tsan
 	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=60
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is missing on a Debian 12 machine, asking for nothing: tools/setup.sh build [test] [heavy]
 # Groups: build = compiler and libraries; test = formatter, fuzzing compiler, a Python environment under build/venv;
-# heavy = clang-tidy and what the heavy tests drive. Why each is needed: docs/dependencies.md.
+# heavy = clang-tidy, and what the heavy tests drive: Prometheus, and other people's clients (build/venv-heavy). Why each is
+# needed: docs/dependencies.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,7 +12,7 @@ build_packages=(cmake ninja-build g++ ccache mold pkg-config
   libdnnl-dev libyaml-cpp-dev libcli11-dev libspdlog-dev libfmt-dev nlohmann-json3-dev prometheus-cpp-dev zlib1g-dev
   libcurl4-openssl-dev libssl-dev libgtest-dev libgmock-dev python3)
 test_packages=(curl clang-14 clang-format-14 libclang-rt-14-dev libbenchmark-dev python3-venv git)
-heavy_packages=(clang-tidy-14)
+heavy_packages=(clang-tidy-14 prometheus python3-venv)
 
 packages=()
 for group in "$@"; do
@@ -40,13 +41,19 @@ if [ ${#missing[@]} -gt 0 ]; then
   $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
-if [[ " $* " == *" test "* ]]; then
-  requirements=tests/e2e/requirements.txt
-  if ! cmp -s "$requirements" build/venv/installed.txt; then
-    echo "installing the Python test environment: build/venv"
-    rm -rf build/venv && mkdir -p build
-    python3 -m venv build/venv
-    build/venv/bin/pip install -q --disable-pip-version-check -r "$requirements"
-    cp "$requirements" build/venv/installed.txt
-  fi
-fi
+# venv FOLDER REQUIREMENTS: made anew when the requirements have changed.
+venv() {
+  cmp -s "$2" "$1/installed.txt" && return
+  echo "installing a Python environment: $1"
+  rm -rf "$1" && mkdir -p build
+  python3 -m venv "$1"
+  "$1/bin/pip" install -q --disable-pip-version-check -r "$2"
+  cp "$2" "$1/installed.txt"
+}
+
+for group in "$@"; do
+  case "$group" in
+    test) venv build/venv tests/e2e/requirements.txt ;;
+    heavy) venv build/venv-heavy tests/e2e/requirements-heavy.txt ;;
+  esac
+done
