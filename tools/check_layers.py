@@ -19,7 +19,7 @@ TIERS = {
     "tokenizer": 2, "weights": 2, "kernels": 2, "hub": 2, "scheduler": 2, "eval": 2, "config": 2,
     "model": 3,
     "backends": 4,
-    "engine": 5,
+    "engine": 5, "load": 5,
     "serving": 6, "experiment": 6,
     "apps": 7,
 }
@@ -31,9 +31,9 @@ DIVIDED = ("backends", "serving")
 RESERVED = {"backends": {"engine"}}
 # Third-party headers: pattern -> folders that may include them. What is not listed may be used anywhere.
 THIRD_PARTY = {
-    r"nlohmann/": {"weights", "tokenizer", "config", "serving", "experiment", "eval", "hub", "apps"},
-    r"(grpc|grpcpp|google/protobuf|boost)/": {"serving", "experiment"},
-    r"[\w/.-]+\.pb\.h": {"serving", "experiment"},
+    r"nlohmann/": {"weights", "tokenizer", "config", "serving", "load", "experiment", "eval", "hub", "apps"},
+    r"(grpc|grpcpp|google/protobuf|boost)/": {"serving", "load", "experiment"},
+    r"[\w/.-]+\.pb\.h": {"serving", "load", "experiment"},
     r"(yaml-cpp/|ryml)": {"config", "experiment"},
     r"(dnnl|oneapi/)": {"kernels"},
     r"(torch|ATen|c10)/": {"backends/torch"},
@@ -126,10 +126,12 @@ SELF_TEST = [  # file, its include, part of the expected fault (None = allowed)
     ("serving/grpc/a.cc", '"experiment/b.h"', "that is sideways"),
     ("core/a.h", "<nlohmann/json.hpp>", "may include it"),
     ("weights/a.h", "<nlohmann/json.hpp>", None),
-    ("weights/a.h", "<grpcpp/grpcpp.h>", "only experiment, serving"),
-    ("engine/a.cc", '"inference.grpc.pb.h"', "only experiment, serving"),
+    ("weights/a.h", "<grpcpp/grpcpp.h>", "only experiment, load, serving"),
+    ("engine/a.cc", '"inference.grpc.pb.h"', "only experiment, load, serving"),
     ("serving/grpc/a.cc", '"inference.grpc.pb.h"', None),
-    ("config/a.cc", "<boost/asio.hpp>", "only experiment, serving"),
+    ("experiment/a.cc", '"load/b.h"', None),
+    ("load/a.cc", '"engine/b.h"', "that is sideways"),
+    ("config/a.cc", "<boost/asio.hpp>", "only experiment, load, serving"),
     ("backends/native/a.cc", "<torch/torch.h>", "only backends/torch"),
     ("backends/torch/a.cc", "<torch/torch.h>", None),
     ("model/a.cc", "<immintrin.h>", "only kernels"),
@@ -140,7 +142,7 @@ SELF_TEST = [  # file, its include, part of the expected fault (None = allowed)
     ("serving/server.cc", '"backends/native/b.h"', "only engine may name"),
     ("apps/rerankd/a.cc", '"engine/b.h"', None),
     ("apps/rerankd/a.cc", '"backends/native/b.h"', "only engine may name"),
-    ("apps/rerankd/a.cc", "<grpcpp/grpcpp.h>", "only experiment, serving"),
+    ("apps/rerankd/a.cc", "<grpcpp/grpcpp.h>", "only experiment, load, serving"),
     ("base/a.cc", '"a.cc"', "write includes from src/"),
     ("novel/a.cc", '"base/b.h"', "has no tier"),
 ]

@@ -17,6 +17,7 @@ void AddEval(CLI::App& app, Action* action);
 void AddTokenize(CLI::App& app, Action* action);
 void AddInspect(CLI::App& app, Action* action);
 void AddExperiment(CLI::App& app, Action* action);
+void AddLoad(CLI::App& app, Action* action);
 void AddPull(CLI::App& app, Action* action);
 void AddModels(CLI::App& app, Action* action);
 void AddSettings(CLI::App& app, Action* action);

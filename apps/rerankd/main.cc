@@ -22,6 +22,7 @@ int Run(int argc, char** argv) {
   rerankd::AddTokenize(app, &action);
   rerankd::AddInspect(app, &action);
   rerankd::AddExperiment(app, &action);
+  rerankd::AddLoad(app, &action);
   rerankd::AddPull(app, &action);
   rerankd::AddModels(app, &action);
   rerankd::AddSettings(app, &action);

@@ -6,8 +6,8 @@
 #include <filesystem>
 
 #include "base/file.h"
-#include "experiment/dataset.h"
 #include "experiment/interrupt.h"
+#include "load/dataset.h"
 
 namespace rerankd::experiment {
 namespace {
@@ -89,7 +89,7 @@ int ExitCode(const Totals& totals) {
 }  // namespace
 
 Result<std::string> CatalogueFolder() {
-  RERANKD_ASSIGN_OR_RETURN(const std::string base, FindInstalled("RERANKD_EXPERIMENTS_DIR", kBaseFile));
+  RERANKD_ASSIGN_OR_RETURN(const std::string base, load::FindInstalled("RERANKD_EXPERIMENTS_DIR", kBaseFile));
   if (fs::is_directory(base)) return base;
   return fs::path(base).parent_path().string();
 }

@@ -81,12 +81,12 @@ NamedValues NamedFrom(const Json& j) {
   return values;
 }
 
-Json ToJson(const DatasetInfo& d) {
+Json ToJson(const load::DatasetInfo& d) {
   return {{"name", d.name}, {"sha256", d.sha256}, {"pairs", d.pairs}, {"bytes", d.bytes}};
 }
 
-DatasetInfo DatasetFrom(const Json& j) {
-  DatasetInfo d;
+load::DatasetInfo DatasetFrom(const Json& j) {
+  load::DatasetInfo d;
   d.name = j.at("name");
   d.sha256 = j.at("sha256");
   d.pairs = j.at("pairs");

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "load/dataset.h"
 
 namespace rerankd::experiment {
 
@@ -37,13 +38,6 @@ struct CellRecord {
 
 using NamedValues = std::vector<std::pair<std::string, std::string>>;
 
-struct DatasetInfo {
-  std::string name;  // file name or "bundled"
-  std::string sha256;
-  int64_t pairs = 0;
-  int64_t bytes = 0;  // of the texts
-};
-
 // One server and the grid that was run on it.
 struct RunRecord {
   std::string label;  // of the sweep; empty without one
@@ -53,7 +47,7 @@ struct RunRecord {
   bool batching = false;
   int batching_max = 0;
   double batching_timeout_ms = 0;
-  DatasetInfo dataset;
+  load::DatasetInfo dataset;
   NamedValues server;                  // what the server said about itself when it was ready
   std::vector<std::string> instances;  // what really runs, one text each: backend, device, precision
   std::string configuration;           // effective, YAML

@@ -20,7 +20,7 @@ std::string ServerText(const NamedValues& values) {
   return text;
 }
 
-std::string DatasetText(const DatasetInfo& d) {
+std::string DatasetText(const load::DatasetInfo& d) {
   const double mean = d.pairs > 0 ? static_cast<double>(d.bytes) / static_cast<double>(d.pairs) : 0;
   return fmt::format("| Data set | {}, {} pairs, {:.0f} bytes a pair, sha256 {} |\n", d.name, d.pairs, mean,
                      d.sha256);

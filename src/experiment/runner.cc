@@ -9,10 +9,10 @@
 #include <utility>
 
 #include "base/file.h"
-#include "experiment/dataset.h"
 #include "experiment/environment.h"
 #include "experiment/report.h"
 #include "experiment/variant_runner.h"
+#include "load/dataset.h"
 
 namespace rerankd::experiment {
 namespace {
@@ -20,7 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 using DatasetKey = std::pair<std::string, int>;
-using Datasets = std::map<DatasetKey, Dataset>;
+using Datasets = std::map<DatasetKey, load::Dataset>;
 
 std::string LocalTime() {
   const std::time_t now = std::time(nullptr);
@@ -39,7 +39,7 @@ Result<Datasets> LoadDatasets(const ExperimentPlan& plan) {
   for (const PlanVariant& variant : plan.variants) {
     const DatasetKey key = KeyOf(variant.settings);
     if (datasets.contains(key)) continue;
-    RERANKD_ASSIGN_OR_RETURN(Dataset dataset, LoadDataset(key.first, key.second));
+    RERANKD_ASSIGN_OR_RETURN(load::Dataset dataset, load::LoadDataset(key.first, key.second));
     datasets.emplace(key, std::move(dataset));
   }
   return datasets;
@@ -54,7 +54,7 @@ Settings Served(Settings settings) {
   return settings;
 }
 
-RunRecord MakeRun(const PlanVariant& variant, const std::string& stem, const DatasetInfo& dataset) {
+RunRecord MakeRun(const PlanVariant& variant, const std::string& stem, const load::DatasetInfo& dataset) {
   const Settings& s = variant.settings;
   RunRecord run;
   run.label = variant.label;
@@ -116,7 +116,7 @@ Result<RunOutcome> RunPlan(const ExperimentPlan& plan, const RunOptions& options
   };
   for (const PlanVariant& variant : plan.variants) {
     if (interrupt.load()) break;
-    const Dataset& dataset = datasets.at(KeyOf(variant.settings));
+    const load::Dataset& dataset = datasets.at(KeyOf(variant.settings));
     record.runs.push_back(MakeRun(variant, plan.stem, dataset.info));
     log(record.runs.back().name);
     VariantRunner runner(variant.settings, dataset, options, interrupt, log);

@@ -10,14 +10,15 @@
 
 #include "base/file.h"
 #include "experiment/catalogue.h"
-#include "experiment/dataset.h"
 #include "experiment/http_get.h"
 #include "experiment/report.h"
 #include "experiment/server_process.h"
+#include "load/dataset.h"
 
 namespace rerankd::experiment {
 namespace {
 
+using load::LoadDataset;
 using testing::AllOf;
 using testing::Contains;
 using testing::HasSubstr;

@@ -12,8 +12,8 @@
 #include <cstring>
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/text.h"
+#include "load/process_usage.h"
 
 extern char** environ;
 
@@ -188,17 +188,7 @@ std::string ServerProcess::WhyDead() const {
   return fmt::format("{}; its log ends: {}", exit_text_, LogTail());
 }
 
-double ServerProcess::CpuSeconds() const {
-  if (pid_ <= 0) return -1;
-  const auto text = ReadFile(fmt::format("/proc/{}/stat", pid_));
-  if (!text.ok()) return -1;
-  const size_t name_end = text->rfind(')');  // the name may hold blanks
-  if (name_end == std::string::npos) return -1;
-  const std::vector<std::string_view> fields = Split(std::string_view(*text).substr(name_end + 2), ' ');
-  if (fields.size() < 13) return -1;
-  const double ticks = std::stod(std::string(fields[11])) + std::stod(std::string(fields[12]));
-  return ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
-}
+double ServerProcess::CpuSeconds() const { return pid_ > 0 ? load::UsageOf(pid_).cpu_s : -1; }
 
 void ServerProcess::Stop() {
   if (Alive()) {

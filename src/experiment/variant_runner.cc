@@ -1,8 +1,6 @@
 #include "experiment/variant_runner.h"
 
 #include <fmt/format.h>
-#include <grpcpp/create_channel.h>
-#include <grpcpp/security/credentials.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -47,13 +45,6 @@ class TemporaryFile {
   const std::string path_;
 };
 
-std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
-  grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(-1);
-  arguments.SetInt("grpc.enable_http_proxy", 0);
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
-}
-
 }  // namespace
 
 Status VariantRunner::Run(RunRecord* run, const std::function<Status()>& save) {
@@ -94,6 +85,7 @@ Status VariantRunner::EnsureServer(RunRecord* run) {
 }
 
 Status VariantRunner::StartServer(RunRecord* run) {
+  load_.reset();
   server_.reset();
   RERANKD_ASSIGN_OR_RETURN(const auto file, TemporaryFile::Create(run->configuration));
   const ServerCommand command{{options_.server_program, "serve", "--config", file->path()},
@@ -101,7 +93,8 @@ Status VariantRunner::StartServer(RunRecord* run) {
   RERANKD_ASSIGN_OR_RETURN(server_, ServerProcess::Start(command, interrupt_));
   if (server_->grpc_address().empty()) return Unavailable("the server's ready line names no grpc address");
   run->server = server_->ready();
-  load_ = std::make_unique<LoadGenerator>(MakeChannel(server_->grpc_address()), dataset_);
+  const bool expect_scores = settings_.pipeline_mode != "tokenization_only";
+  RERANKD_ASSIGN_OR_RETURN(load_, CellLoad::Create(server_->grpc_address(), dataset_, expect_scores));
   if (server_->http_address().empty()) return {};
   const auto info = HttpGet("http://" + server_->http_address() + "/info", kHttpTimeoutMs);
   if (info.ok()) run->instances = ParseInstances(*info);
@@ -116,13 +109,12 @@ LoadSpec VariantRunner::SpecOf(const CellRecord& cell) const {
   spec.requests = e.benchmark_requests;
   spec.duration_s = e.benchmark_duration_s;
   spec.budget_s = options_.budget_s;
-  spec.expect_scores = settings_.pipeline_mode != "tokenization_only";
   return spec;
 }
 
 Status VariantRunner::Prepare(const LoadSpec& spec) {
   const ExperimentSettings& e = settings_.experiment;
-  RERANKD_RETURN_IF_ERROR(load_->WarmUp(spec.batch, e.warmup_iterations, spec.expect_scores, interrupt_));
+  RERANKD_RETURN_IF_ERROR(load_->WarmUp(spec.batch, e.warmup_iterations, interrupt_));
   if (e.prefill_requests == 0) return {};
   LoadSpec prefill = spec;
   prefill.requests = e.prefill_requests;

@@ -8,18 +8,18 @@
 
 #include "base/status.h"
 #include "config/settings.h"
-#include "experiment/dataset.h"
-#include "experiment/load.h"
+#include "experiment/cell_load.h"
 #include "experiment/record.h"
 #include "experiment/runner.h"
 #include "experiment/server_process.h"
+#include "load/dataset.h"
 
 namespace rerankd::experiment {
 
 class VariantRunner {
  public:
   // All references outlive this.
-  VariantRunner(const Settings& settings, const Dataset& dataset, const RunOptions& options,
+  VariantRunner(const Settings& settings, const load::Dataset& dataset, const RunOptions& options,
                 const std::atomic<bool>& interrupt, const Log& log)
       : settings_(settings), dataset_(dataset), options_(options), interrupt_(interrupt), log_(log) {}
 
@@ -45,12 +45,12 @@ class VariantRunner {
   void LogCell(const CellRecord& cell) const;
 
   const Settings& settings_;
-  const Dataset& dataset_;
+  const load::Dataset& dataset_;
   const RunOptions& options_;
   const std::atomic<bool>& interrupt_;
   const Log& log_;
   std::unique_ptr<ServerProcess> server_;
-  std::unique_ptr<LoadGenerator> load_;
+  std::unique_ptr<CellLoad> load_;
   Status start_status_;  // of the last start; a server that did not start is not tried again
 };
 

@@ -8,7 +8,7 @@
 
 #include "core/encoding.h"
 #include "core/request.h"
-#include "experiment/dataset.h"
+#include "load/dataset.h"
 #include "serving/metrics/reference_metrics.h"
 #include "tokenizer/tokenizer.h"
 
@@ -25,7 +25,7 @@ fs::path TestData() {
 }
 
 // Padding of request `index`: pairs (index * kBatch) and on.
-double PaddingOfRequest(const Tokenizer& tokenizer, const experiment::Dataset& dataset, int index) {
+double PaddingOfRequest(const Tokenizer& tokenizer, const load::Dataset& dataset, int index) {
   EncodedPairs pairs;
   for (int i = 0; i < kBatch; ++i) {
     const auto& [query, document] =
@@ -43,7 +43,7 @@ double PaddingOfRequest(const Tokenizer& tokenizer, const experiment::Dataset& d
 TEST(PaddingColumn, EqualsThatOfTheReferenceReport) {
   const fs::path workload = TestData() / "msmarco-v1.1-pairs/pairs.jsonl";
   if (!fs::exists(workload)) GTEST_SKIP() << "no " << workload << "; set RERANKD_TEST_DATA";
-  const auto dataset = experiment::LoadDataset(workload.string(), 5000);
+  const auto dataset = load::LoadDataset(workload.string(), 5000);
   ASSERT_TRUE(dataset.ok()) << dataset.status().ToString();
   const auto tokenizer = LoadTokenizer((TestData() / "ms-marco-MiniLM-L-6-v2").string());
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status().ToString();

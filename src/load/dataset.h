@@ -1,4 +1,4 @@
-// The pairs that an experiment sends.
+// The pairs that a load sends.
 #pragma once
 
 #include <cstdint>
@@ -7,9 +7,15 @@
 #include <vector>
 
 #include "base/status.h"
-#include "experiment/record.h"
 
-namespace rerankd::experiment {
+namespace rerankd::load {
+
+struct DatasetInfo {
+  std::string name;  // file name or "bundled"
+  std::string sha256;
+  int64_t pairs = 0;
+  int64_t bytes = 0;  // of the texts
+};
 
 struct Dataset {
   DatasetInfo info;
@@ -25,4 +31,4 @@ Result<Dataset> LoadDataset(const std::string& spec, int64_t limit);
 // else experiments/<name> in a folder above the program. kNotFound lists the places.
 Result<std::string> FindInstalled(const char* environment, const std::string& name);
 
-}  // namespace rerankd::experiment
+}  // namespace rerankd::load

@@ -1,4 +1,4 @@
-#include "experiment/dataset.h"
+#include "load/dataset.h"
 
 #include <fmt/format.h>
 #include <openssl/evp.h>
@@ -12,7 +12,7 @@
 #include "base/file.h"
 #include "base/text.h"
 
-namespace rerankd::experiment {
+namespace rerankd::load {
 namespace {
 
 namespace fs = std::filesystem;
@@ -151,4 +151,4 @@ Result<Dataset> LoadDataset(const std::string& spec, int64_t limit) {
   return dataset;
 }
 
-}  // namespace rerankd::experiment
+}  // namespace rerankd::load

@@ -1,0 +1,131 @@
+// rerankd load: what a reranking server, any of them, takes and how fast it answers.
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include "base/file.h"
+#include "base/progress.h"
+#include "base/text.h"
+#include "command.h"
+#include "common.h"
+#include "experiment/interrupt.h"
+#include "load/measure.h"
+#include "load/result.h"
+
+namespace rerankd {
+namespace {
+
+constexpr int kExitInterrupted = 130;
+
+struct LoadFlags {
+  load::LoadOptions options;
+  std::string api_key_file, scenario;
+  bool json = false, quiet = false;
+};
+
+// The named loads of MLPerf Inference.
+Status ApplyScenario(const std::string& scenario, load::LoadOptions* options) {
+  if (scenario.empty()) return {};
+  if (scenario == "single-stream") {
+    options->concurrency = 1;
+    options->rate.reset();
+  } else if (scenario == "offline") {
+    options->concurrency = std::max(options->concurrency, 16);
+    options->rate.reset();
+  } else if (scenario == "server") {
+    options->arrivals = "poisson";
+    if (!options->rate) return InvalidArgument("--scenario server needs --rate");
+  } else {
+    return InvalidArgument(fmt::format("--scenario '{}' is not single-stream, offline or server", scenario));
+  }
+  return {};
+}
+
+Status ReadApiKey(const std::string& path, std::string* key) {
+  if (path.empty()) return {};
+  RERANKD_ASSIGN_OR_RETURN(*key, ReadFile(path));
+  while (!key->empty() && (key->back() == '\n' || key->back() == '\r')) key->pop_back();
+  if (key->empty() || key->find_first_of("\r\n") != std::string::npos)
+    return InvalidArgument(fmt::format("{}: expected one line, the key", path));
+  return {};
+}
+
+load::Progress Bar(const LoadFlags& flags) {
+  const load::LoadOptions& o = flags.options;
+  const bool by_count = o.requests.has_value() && !o.duration_s;
+  const double total = by_count ? static_cast<double>(*o.requests) : o.duration_s.value_or(10);
+  const auto bar = std::make_shared<ProgressBar>("load", static_cast<int64_t>(total),
+                                                 by_count ? "requests" : "s", !flags.quiet);
+  return [bar, by_count](int64_t done, double seconds) {
+    bar->Set(by_count ? done : static_cast<int64_t>(seconds));
+  };
+}
+
+int Run(LoadFlags flags) {
+  Status status = ApplyScenario(flags.scenario, &flags.options);
+  if (status.ok()) status = ReadApiKey(flags.api_key_file, &flags.options.target.api_key);
+  if (!status.ok()) return Fail(status), kExitUsage;
+  const experiment::InterruptGuard interrupt;
+  const auto result = load::MeasureLoad(flags.options, interrupt.flag(), Bar(flags));
+  if (!result.ok()) {
+    Fail(result.status());
+    return result.status().code() == Code::kInvalidArgument ? kExitUsage : kExitFailed;
+  }
+  const auto print = flags.json ? load::ResultToJson : load::ResultTable;
+  fmt::print("{}", print(flags.options, *result));
+  for (const std::string& warning : load::Warnings(flags.options, *result))
+    fmt::print(stderr, "warning: {}\n", warning);
+  if (result->interrupted) return kExitInterrupted;
+  const bool slo_missed = flags.options.slo_ms > 0 && !load::MeetsSlo(*result);
+  return result->summary.ok() == 0 || !result->stats.lost.empty() || slo_missed ? kExitFailed : 0;
+}
+
+void AddTarget(CLI::App& command, LoadFlags* flags) {
+  load::Target& target = flags->options.target;
+  command.add_option("--target", target.url, "http://host:port[/prefix]; host:port for gRPC")->required();
+  command.add_option("--protocol", target.protocol, Join(load::Protocols(), ", "))->required();
+  command.add_option("--model", target.model, "name for protocols that send one [default]");
+  command.add_option("--api-key-file", flags->api_key_file, "file with the key, sent as a bearer token");
+  command.add_option("--timeout-ms", target.timeout_ms, "longest wait for a reply [60000]");
+}
+
+void AddShape(CLI::App& command, LoadFlags* flags) {
+  load::LoadOptions& o = flags->options;
+  command.add_option("--data", o.data, "pairs: .jsonl, .tsv, .json, or bundled [bundled]");
+  command.add_option("--docs-per-request", o.documents, "documents of a request [1]");
+  auto* concurrency =
+      command.add_option("--concurrency", o.concurrency, "closed loop: requests in flight [1]");
+  auto* rate = command.add_option("--rate", o.rate, "open loop: requests due a second");
+  auto* replay = command.add_option("--replay", o.replay, "open loop: requests and times of a --log file");
+  concurrency->excludes(rate)->excludes(replay);
+  rate->excludes(replay);
+  command.add_option("--arrivals", o.arrivals, "poisson or constant [poisson]");
+  command.add_option("--seed", o.seed, "of Poisson arrivals [1]");
+  command.add_option("--scenario", flags->scenario, "single-stream, offline or server, as MLPerf names them");
+  command.add_option("--duration", o.duration_s, "seconds to send for [10]");
+  command.add_option("--requests", o.requests, "how many to send");
+  command.add_option("--max-in-flight", o.max_in_flight, "open loop: due requests wait beyond it [4096]");
+  command.add_option("--warm-up", o.warm_up_s, "longest warm-up in seconds; 0: one request [10]");
+  command.add_option("--slo-ms", o.slo_ms, "wanted 99th percentile of latency; missed = exit code 1");
+}
+
+}  // namespace
+
+void AddLoad(CLI::App& app, Action* action) {
+  auto flags = std::make_shared<LoadFlags>();
+  CLI::App* command = app.add_subcommand("load", "measure any reranking server: closed and open loop");
+  command->footer(
+      "Examples:\n"
+      "  rerankd load --target 127.0.0.1:50051 --protocol rerankd --concurrency 4 --docs-per-request 100\n"
+      "  rerankd load --target http://127.0.0.1:8080 --protocol tei --rate 50 --duration 30 --slo-ms 100");
+  AddTarget(*command, flags.get());
+  AddShape(*command, flags.get());
+  command->add_option("--log", flags->options.log, "write every request to this .csv or .jsonl file");
+  command->add_option("--server-pid", flags->options.server_pid,
+                      "measure the CPU time of this local process too");
+  command->add_flag("--json", flags->json, "JSON instead of a table");
+  command->add_flag("--quiet", flags->quiet, "no progress bar");
+  command->callback([flags, action] { *action = [flags] { return Run(*flags); }; });
+}
+
+}  // namespace rerankd

@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+"""What serving costs: the server against `rerankd rank` on the same text, near its capacity, over it, and for long.
+
+    bench/serving/serving.py --model DIR [--pairs FILE.jsonl] --out docs/benchmarks/serving.json
+
+Five parts, about five minutes on a quiet machine; --only PART runs one of them:
+
+throughput  requests of 100 documents, 4 and 16 in flight, over HTTP and gRPC, in rounds interleaved with `rerankd rank`. Client
+            and server share the cores, so the ratio is of pairs per CPU-second (of rank without its start-up, which a run of one
+            query measures); both raw rates are in the JSON.
+single      one request in flight: its latency against the server's own tokenise + inference time for it.
+near        open loop at 80 % of the closed-loop capacity, constant and Poisson arrivals.
+over        open loop at 3 times the capacity for a minute: goodput, how fast the rest is refused, and the first requests after.
+memory      resident memory after 1,000 and after 100,000 requests of one pair, on the bundled model `tiny`.
+"""
+import argparse
+import json
+import pathlib
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+from ab import bootstrap, machine  # noqa: E402
+
+DOCUMENTS = 100
+PARTS = ("throughput", "single", "near", "over", "memory")
+
+
+class Server:
+    """`rerankd serve` on free ports, and loads on it."""
+
+    def __init__(self, args, model):
+        command = [args.binary, "serve", "--model", model, "--http-port", "0", "--grpc-port", "0", *args.serve]
+        self.binary = args.binary
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        for line in self.process.stderr:
+            if line.startswith("rerankd ready"):
+                break
+        else:
+            sys.exit("the server did not start")
+        self.addresses = dict(part.split("=", 1) for part in line.split() if "=" in part)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.stderr.read()
+        self.process.wait()
+
+    def load(self, protocol, *arguments):
+        """The result of one `rerankd load`."""
+        port = self.addresses["grpc" if protocol == "rerankd" else "http"].rsplit(":", 1)[1]
+        target = f"127.0.0.1:{port}" if protocol == "rerankd" else f"http://127.0.0.1:{port}"
+        command = [self.binary, "load", "--target", target, "--protocol", protocol, "--json", "--quiet",
+                   "--server-pid", str(self.process.pid), *map(str, arguments)]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            sys.exit(f"{' '.join(command)}\n{done.stderr}")
+        if done.stderr:
+            print(done.stderr.strip(), file=sys.stderr)
+        return json.loads(done.stdout)
+
+
+class Workload:
+    """`queries` queries with 100 documents each: as pairs for `load`, as a run for `rank`."""
+
+    def __init__(self, pairs, folder, queries):
+        rows = [json.loads(line) for line in pairs.open()]
+        texts = [row["document"] for row in rows]
+        stride = max(1, len(rows) // queries)
+        self.queries, self.folder = queries, folder
+        with (folder / "corpus.jsonl").open("w") as corpus:
+            for i, text in enumerate(texts):
+                corpus.write(json.dumps({"_id": f"d{i}", "text": text}) + "\n")
+        with (folder / "pairs.jsonl").open("w") as out, (folder / "queries.jsonl").open("w") as names:
+            for q in range(queries):
+                query = rows[q * stride % len(rows)]["query"]
+                names.write(json.dumps({"_id": f"q{q}", "text": query}) + "\n")
+                for k in range(DOCUMENTS):
+                    out.write(json.dumps({"query": query, "document": texts[(q * DOCUMENTS + k) % len(texts)]}) + "\n")
+        for name, count in (("run.trec", queries), ("one.trec", 1)):
+            with (folder / name).open("w") as run:
+                for q in range(count):
+                    for k in range(DOCUMENTS):
+                        run.write(f"q{q} Q0 d{(q * DOCUMENTS + k) % len(texts)} {k + 1} {DOCUMENTS - k} x\n")
+        self.pairs = folder / "pairs.jsonl"
+
+    def rank_cpu(self, args, run):
+        """CPU seconds of ranking `run`, and what it printed."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        command = [args.binary, "rank", "--model", args.model, "--queries", self.folder / "queries.jsonl", "--corpus",
+                   self.folder / "corpus.jsonl", "--run", self.folder / run, "--output", self.folder / "out.trec", *args.serve]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stderr
+
+
+def throughput(args, server, work):
+    cells = [(protocol, c) for protocol in ("tei", "rerankd") for c in (4, 16)]
+    rounds = []
+    extra_pairs = (work.queries - 1) * DOCUMENTS
+    for i in range(args.rounds):
+        row = {}
+        full, text = work.rank_cpu(args, "run.trec")
+        row["rank"] = {"pairs_per_cpu_s": extra_pairs / (full - work.rank_cpu(args, "one.trec")[0]), "printed": text.strip()}
+        for protocol, c in cells if i % 2 == 0 else cells[::-1]:
+            got = server.load(protocol, "--data", work.pairs, "--docs-per-request", DOCUMENTS, "--concurrency", c,
+                              "--requests", max(work.queries, c), "--warm-up", 0)  # fmt: skip
+            row[f"{protocol} x{c}"] = {"pairs_per_cpu_s": got["server"]["pairs_per_cpu_s"], "pairs_per_s": got["pairs_per_s"],
+                                       "client_cpu_s": got["client"]["cpu_s"], "failed": got["requests"]["failed"]}  # fmt: skip
+        rounds.append(row)
+        print(f"round {i + 1}: " + ", ".join(f"{k} {v['pairs_per_cpu_s']:.1f}" for k, v in row.items()), file=sys.stderr)
+    summary = {}
+    for protocol, c in cells:
+        ratios = [r[f"{protocol} x{c}"]["pairs_per_cpu_s"] / r["rank"]["pairs_per_cpu_s"] for r in rounds]
+        low, high = bootstrap(ratios)
+        summary[f"{protocol} x{c}"] = {"ratio_to_rank": statistics.median(ratios), "low": low, "high": high}
+    return {"summary": summary, "rounds": rounds}
+
+
+def single(args, server, work):
+    result = {}
+    for protocol in ("tei", "rerankd"):
+        got = server.load(protocol, "--data", work.pairs, "--docs-per-request", DOCUMENTS, "--requests", 4 * work.queries)
+        own = got["stages_ms"]["tokenize"]["mean"] + got["stages_ms"]["inference"]["mean"]
+        result[protocol] = {"latency_ms": got["latency_ms"]["mean"], "engine_ms": own, "over": got["latency_ms"]["mean"] / own - 1}
+    return result
+
+
+def capacity(server, work, seconds):
+    """Requests a second that a closed loop gets answered."""
+    return server.load("tei", "--data", work.pairs, "--docs-per-request", DOCUMENTS, "--concurrency", 8, "--duration", seconds)[
+        "requests_per_s"]
+
+
+def near(args, server, work):
+    rate = 0.8 * capacity(server, work, 8)
+    result = {"rate": rate}
+    for arrivals in ("constant", "poisson"):
+        got = server.load("tei", "--data", work.pairs, "--docs-per-request", DOCUMENTS, "--rate", rate, "--arrivals", arrivals,
+                          "--duration", 30)  # fmt: skip
+        times = got["latency_ms"]
+        result[arrivals] = {"p50_ms": times["p50"], "p99_ms": times["p99"], "p99_over_p50": times["p99"] / times["p50"],
+                            "failed": got["requests"]["failed"], "sent_late_p99_ms": got["client"]["timing_error_ms"]["p99"]}  # fmt: skip
+    return result
+
+
+def over(args, server, work):
+    full = capacity(server, work, 8)
+    idle = server.load("tei", "--data", work.pairs, "--docs-per-request", DOCUMENTS, "--requests", 20)["latency_ms"]["p50"]
+    got = server.load("tei", "--data", work.pairs, "--docs-per-request", DOCUMENTS, "--rate", 3 * full, "--duration", args.overload)
+    after = server.load("tei", "--data", work.pairs, "--docs-per-request", DOCUMENTS, "--requests", 10, "--warm-up", 0)
+    refused = [o for o in got["outcomes"] if o["outcome"] == "refused"]
+    return {
+        "capacity_requests_per_s": full, "rate": 3 * full,
+        "goodput_requests_per_s": got["goodput_requests_per_s"], "goodput_share": got["goodput_requests_per_s"] / full,
+        "outcomes": {f"{o['outcome']} {o['status']}": o["count"] for o in got["outcomes"]},
+        "refused_ms": refused[0]["latency_ms"] if refused else None, "retry_after_s": got.get("retry_after_s"),
+        "ok_ms": got["latency_ms"], "idle_p50_ms": idle, "first_after_p50_ms": after["latency_ms"]["p50"],
+        "sent_late_p99_ms": got["client"]["timing_error_ms"]["p99"],
+    }  # fmt: skip
+
+
+def memory(args, _server, _work):
+    with Server(args, "tiny") as server:
+        flags = ["--concurrency", 32, "--docs-per-request", 1, "--warm-up", 0]
+        first = server.load("tei", *flags, "--requests", 1_000)["server"]["resident_bytes_after"]
+        last = server.load("tei", *flags, "--requests", 99_000)
+        return {"after_1000": first, "after_100000": last["server"]["resident_bytes_after"],
+                "growth": last["server"]["resident_bytes_after"] / first - 1, "requests_per_s": last["requests_per_s"]}  # fmt: skip
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--binary", default=str(ROOT / "build/release/apps/rerankd/rerankd"))
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--pairs", type=pathlib.Path, default=ROOT / "experiments/data/bundled.jsonl")
+    parser.add_argument("--queries", type=int, default=20, help="of 100 documents each")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--overload", type=int, default=60, help="seconds")
+    parser.add_argument("--only", choices=PARTS)
+    parser.add_argument("--serve", action="append", default=[], help="more flags for serve and rank: --serve=--precision --serve=int8")
+    parser.add_argument("--out", type=pathlib.Path)
+    args = parser.parse_args()
+    result = {"machine": machine(), "model": args.model, "pairs": args.pairs.name, "flags": args.serve, "command": " ".join(sys.argv[1:])}
+    with tempfile.TemporaryDirectory() as folder, Server(args, args.model) as server:
+        work = Workload(args.pairs, pathlib.Path(folder), args.queries)
+        server.load("tei", "--data", work.pairs, "--docs-per-request", DOCUMENTS, "--concurrency", 4, "--duration", 2)
+        for part in PARTS:
+            if args.only in (None, part):
+                result[part] = globals()[part](args, server, work)
+                print(part, json.dumps({k: v for k, v in result[part].items() if k != "rounds"}, indent=1), file=sys.stderr)
+                if args.out:
+                    args.out.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+#include "experiment/cell_load.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "load/arrivals.h"
+#include "load/grpc_client.h"
+
+namespace rerankd::experiment {
+namespace {
+
+RequestSample SampleOf(const load::Sample& s) {
+  RequestSample sample;
+  sample.index = s.work.index;
+  sample.start_ms = s.sent_ms;
+  sample.latency_ms = s.latency_ms;
+  sample.pairs = s.work.pairs;
+  sample.queue_ms = s.reply.queue_ms;
+  sample.tokenize_ms = s.reply.tokenize_ms;
+  sample.inference_ms = s.reply.inference_ms;
+  sample.error = s.reply.detail;
+  return sample;
+}
+
+std::string ErrorText(const RequestSample& sample) {
+  return fmt::format("request {}: {}", sample.index, sample.error);
+}
+
+// The shorter of the wanted time and the budget; nothing without either.
+std::optional<double> TimeLimit(const LoadSpec& spec) {
+  if (spec.duration_s && spec.budget_s) return std::min(*spec.duration_s, *spec.budget_s);
+  return spec.duration_s ? spec.duration_s : spec.budget_s;
+}
+
+load::ArrivalSpec ArrivalsOf(const LoadSpec& spec, const load::Workload& workload) {
+  load::ArrivalSpec arrivals;
+  arrivals.pairs = spec.batch;
+  arrivals.dataset_pairs = static_cast<int64_t>(workload.dataset().pairs.size());
+  if (!spec.duration_s) arrivals.requests = spec.requests;
+  return arrivals;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<CellLoad>> CellLoad::Create(const std::string& grpc_address,
+                                                   const load::Dataset& dataset, bool expect_scores) {
+  std::unique_ptr<CellLoad> cell_load(new CellLoad(dataset));
+  load::GrpcTarget target;
+  target.address = grpc_address;
+  target.allow_no_scores = !expect_scores;
+  RERANKD_ASSIGN_OR_RETURN(cell_load->client_, load::MakeGrpcClient("rerankd", target, cell_load->workload_));
+  return cell_load;
+}
+
+Status CellLoad::WarmUp(int batch, int64_t count, const std::atomic<bool>& interrupt) const {
+  const auto arrivals =
+      load::MakeReplay(std::vector<load::Arrival>(static_cast<size_t>(count), {{}, {0, 0, batch}}));
+  load::LoadPlan plan;
+  plan.stop_on_failure = true;
+  Status status;
+  load::LoadHooks hooks;
+  hooks.sink = [&](const load::Sample& sample) {
+    if (sample.reply.outcome != load::Outcome::kOk)
+      status = Unavailable("warm-up: " + ErrorText(SampleOf(sample)));
+  };
+  load::RunLoad(plan, *arrivals, *client_, interrupt, hooks);
+  return status;
+}
+
+LoadResult CellLoad::Run(const LoadSpec& spec, const std::atomic<bool>& interrupt,
+                         const load::Progress& progress) const {
+  const auto arrivals = load::MakeImmediate(ArrivalsOf(spec, workload_));
+  load::LoadPlan plan;
+  plan.in_flight = spec.concurrency;
+  plan.stop_after_s = TimeLimit(spec);
+  plan.stop_on_failure = true;
+  LoadResult result;
+  load::LoadHooks hooks;
+  hooks.progress = progress;
+  hooks.sink = [&](const load::Sample& sample) { result.samples.push_back(SampleOf(sample)); };
+  const load::LoadStats stats = load::RunLoad(plan, *arrivals, *client_, interrupt, hooks);
+
+  std::sort(result.samples.begin(), result.samples.end(),
+            [](const RequestSample& a, const RequestSample& b) { return a.index < b.index; });
+  const double first = result.samples.empty() ? 0 : result.samples.front().start_ms;
+  for (RequestSample& s : result.samples) {
+    if (!s.error.empty() && result.error.empty()) result.error = ErrorText(s);
+    s.start_ms -= first;
+  }
+  result.seconds = stats.seconds;
+  result.client_cpu_s = stats.client_cpu_s;
+  const bool budget_was_shorter = spec.budget_s && (!spec.duration_s || *spec.budget_s < *spec.duration_s);
+  result.stopped_by_budget = stats.cut && budget_was_shorter && result.error.empty() && !interrupt.load();
+  return result;
+}
+
+}  // namespace rerankd::experiment

@@ -1,0 +1,193 @@
+#include "load/grpc_client.h"
+
+#include <fmt/format.h>
+#include <grpcpp/client_context.h>
+#include <grpcpp/completion_queue.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+#include <grpcpp/support/async_unary_call.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "base/cpu.h"
+#include "inference.grpc.pb.h"
+#include "load/stage_times.h"
+
+namespace rerankd::load {
+namespace {
+
+constexpr int kNoScores = 204;  // status_code of a pipeline without a model
+
+std::string CodeText(grpc::StatusCode code) {
+  static constexpr const char* kNames[] = {
+      "OK",        "CANCELLED",      "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
+      "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
+      "ABORTED",   "OUT_OF_RANGE",   "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
+      "DATA_LOSS", "UNAUTHENTICATED"};
+  const auto index = static_cast<size_t>(code);
+  return index < std::size(kNames) ? kNames[index] : fmt::format("gRPC status {}", index);
+}
+
+Outcome OutcomeOf(grpc::StatusCode code) {
+  switch (code) {
+    case grpc::StatusCode::OK:
+      return Outcome::kOk;
+    case grpc::StatusCode::RESOURCE_EXHAUSTED:
+      return Outcome::kRefused;
+    case grpc::StatusCode::DEADLINE_EXCEEDED:
+      return Outcome::kTimeout;
+    case grpc::StatusCode::UNAVAILABLE:
+      return Outcome::kUnreachable;
+    default:
+      return Outcome::kError;
+  }
+}
+
+std::string_view Trailer(const grpc::ClientContext& context, const char* name) {
+  const auto& trailers = context.GetServerTrailingMetadata();
+  const auto it = trailers.find(name);
+  return it == trailers.end() ? std::string_view() : std::string_view(it->second.data(), it->second.size());
+}
+
+void CheckScores(const Work& work, Reply* reply) {
+  const auto bad = std::find_if_not(reply->scores.begin(), reply->scores.end(),
+                                    [](float score) { return std::isfinite(score); });
+  if (reply->scores.size() != static_cast<size_t>(work.pairs)) {
+    reply->outcome = Outcome::kWrongCount;
+    reply->detail = fmt::format("{} scores for {} pairs", reply->scores.size(), work.pairs);
+  } else if (bad != reply->scores.end()) {
+    reply->outcome = Outcome::kNotFinite;
+    reply->detail = fmt::format("a score is {}", *bad);
+  }
+}
+
+// inference.InferenceService: how a protocol builds requests and reads replies.
+struct ReferenceProtocol {
+  using Request = inference::InferRequest;
+  using Response = inference::InferResponse;
+  using Stub = inference::InferenceService::Stub;
+
+  static std::unique_ptr<Stub> NewStub(const std::shared_ptr<grpc::Channel>& channel) {
+    return inference::InferenceService::NewStub(channel);
+  }
+  static void Build(const Workload& workload, const Work& work, Request* request) {
+    request->mutable_pairs()->Reserve(work.pairs);
+    for (int k = 0; k < work.pairs; ++k) {
+      inference::QueryDocPair* pair = request->add_pairs();
+      pair->set_query(workload.query(work, k));
+      pair->set_document(workload.document(work, k));
+    }
+  }
+  static auto Prepare(Stub& stub, grpc::ClientContext* context, const Request& request,
+                      grpc::CompletionQueue* queue) {
+    return stub.PrepareAsyncInfer(context, request, queue);
+  }
+  static void Read(const Response& response, const GrpcTarget& target, const Work& work, Reply* reply) {
+    if (response.status_code() == kNoScores && target.allow_no_scores) return;
+    reply->scores.assign(response.scores().begin(), response.scores().end());
+    CheckScores(work, reply);
+  }
+};
+
+template <typename Protocol>
+class GrpcClient final : public Client {
+ public:
+  GrpcClient(const GrpcTarget& target, const Workload& workload,
+             const std::shared_ptr<grpc::Channel>& channel)
+      : target_(target),
+        workload_(workload),
+        stub_(Protocol::NewStub(channel)),
+        receiver_([this] { Receive(); }) {}
+
+  ~GrpcClient() override {
+    queue_.Shutdown();
+    receiver_.join();
+  }
+
+  void Send(const Work& work, Done done) override {
+    auto* call = new Call{work, std::move(done), {}, {}, {}, {}, {}};
+    call->context.set_deadline(std::chrono::system_clock::now() + FromMs(target_.timeout_ms));
+    if (!target_.api_key.empty()) call->context.AddMetadata("authorization", "Bearer " + target_.api_key);
+    Protocol::Build(workload_, work, &call->request);
+    call->reader = Protocol::Prepare(*stub_, &call->context, call->request, &queue_);
+    call->reader->StartCall();
+    call->reader->Finish(&call->response, &call->status, call);
+  }
+
+  void RunUntil(TimePoint when) override {
+    std::unique_lock lock(mutex_);
+    woken_up_.wait_until(lock, when, [this] { return woken_; });
+    woken_ = false;
+  }
+
+  void Wake() override {
+    const std::lock_guard lock(mutex_);
+    woken_ = true;
+    woken_up_.notify_one();
+  }
+
+ private:
+  struct Call {
+    Work work;
+    Done done;
+    grpc::ClientContext context;
+    typename Protocol::Request request;
+    typename Protocol::Response response;
+    grpc::Status status;
+    std::unique_ptr<grpc::ClientAsyncResponseReader<typename Protocol::Response>> reader;
+  };
+
+  void Receive() {
+    SetThreadName("load-replies");
+    void* tag = nullptr;
+    bool ok = false;
+    while (queue_.Next(&tag, &ok)) {
+      const std::unique_ptr<Call> call(static_cast<Call*>(tag));
+      Reply reply;
+      reply.received = SteadyClock::Get().Now();
+      reply.status = static_cast<int>(call->status.error_code());
+      reply.outcome = OutcomeOf(call->status.error_code());
+      ReadServerTiming(Trailer(call->context, "server-timing"), &reply);
+      const double pushback_ms = NonNegative(Trailer(call->context, "grpc-retry-pushback-ms"));
+      if (pushback_ms >= 0) reply.retry_after_s = pushback_ms / 1000;
+      if (reply.outcome == Outcome::kOk)
+        Protocol::Read(call->response, target_, call->work, &reply);
+      else
+        reply.detail =
+            fmt::format("{}: {}", CodeText(call->status.error_code()), call->status.error_message());
+      call->done(std::move(reply));
+    }
+  }
+
+  const GrpcTarget target_;
+  const Workload workload_;
+  const std::unique_ptr<typename Protocol::Stub> stub_;
+  grpc::CompletionQueue queue_;
+  std::mutex mutex_;  // guards woken_
+  std::condition_variable woken_up_;
+  bool woken_ = false;
+  std::thread receiver_;  // last: uses all above
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Client>> MakeGrpcClient(std::string_view protocol, const GrpcTarget& target,
+                                               const Workload& workload) {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(-1);
+  arguments.SetInt("grpc.enable_http_proxy", 0);
+  const auto channel =
+      grpc::CreateCustomChannel(target.address, grpc::InsecureChannelCredentials(), arguments);
+  if (protocol == "rerankd")
+    return std::unique_ptr<Client>(
+        std::make_unique<GrpcClient<ReferenceProtocol>>(target, workload, channel));
+  return InvalidArgument(fmt::format("protocol '{}' is not one over gRPC", protocol));
+}
+
+}  // namespace rerankd::load

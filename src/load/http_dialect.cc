@@ -1,0 +1,138 @@
+#include "load/http_dialect.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+namespace rerankd::load {
+namespace {
+
+using Json = nlohmann::json;
+using Scores = std::vector<float>;
+
+std::string Quoted(const std::string& text) { return Json(text).dump(); }
+
+// Writers of JSON that know no NaN put null in its place.
+float ScoreOf(const Json& value) { return value.is_null() ? NAN : value.get<float>(); }
+
+// A list of {"index", `key`} in any order. Throws Json::exception where the list is something else.
+Scores Ranked(const Json& list, const char* key, size_t count) {
+  if (!list.is_array()) throw Json::other_error::create(501, "results are not a list", &list);
+  if (list.size() != count) return Scores(list.size());
+  Scores scores(count);
+  std::vector<bool> seen(count);
+  for (const Json& item : list) {
+    const auto index = item.at("index").get<size_t>();
+    if (index >= count || seen[index])
+      throw Json::other_error::create(502, fmt::format("index {} twice or above the last document", index),
+                                      &item);
+    seen[index] = true;
+    scores[index] = ScoreOf(item.at(key));
+  }
+  return scores;
+}
+
+Scores TeiScores(const Json& reply, size_t count) { return Ranked(reply, "score", count); }
+
+Scores ResultScores(const Json& reply, size_t count) {
+  return Ranked(reply.at("results"), "relevance_score", count);
+}
+
+Scores TensorScores(const Json& reply, size_t) {
+  Scores scores;
+  for (const Json& value : reply.at("outputs").at(0).at("data")) scores.push_back(ScoreOf(value));
+  return scores;
+}
+
+Outcome Fail(Reply* reply, Outcome outcome, std::string detail) {
+  reply->scores.clear();
+  reply->detail = std::move(detail);
+  return outcome;
+}
+
+}  // namespace
+
+// The body is head + query + middle + documents + tail. "{model}" in path and head, "{count}" in middle.
+struct HttpDialect::Format {
+  const char* protocol;
+  const char* path;
+  const char* head;
+  const char* middle;
+  const char* tail;
+  Scores (*scores)(const Json& reply, size_t count);
+};
+
+namespace {
+
+constexpr HttpDialect::Format kFormats[] = {
+    {"tei", "/rerank", R"({"query":)", R"(,"texts":[)", R"(],"truncate":true})", TeiScores},
+    {"jina", "/v1/rerank", R"({"model":{model},"query":)", R"(,"documents":[)",
+     R"(],"return_documents":false})", ResultScores},
+    {"cohere", "/v2/rerank", R"({"model":{model},"query":)", R"(,"documents":[)", "]}", ResultScores},
+    {"infinity", "/rerank", R"({"model":{model},"query":)", R"(,"documents":[)",
+     R"(],"return_documents":false})", ResultScores},
+    {"kserve", "/v2/models/{model}/infer",
+     R"({"inputs":[{"name":"query","shape":[1],"datatype":"BYTES","data":[)",
+     R"(]},{"name":"texts","shape":[{count}],"datatype":"BYTES","data":[)", "]}]}", TensorScores},
+};
+
+std::string Replaced(std::string text, std::string_view name, const std::string& value) {
+  const size_t at = text.find(name);
+  return at == std::string::npos ? text : text.replace(at, name.size(), value);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<HttpDialect>> HttpDialect::Create(std::string_view protocol, const std::string& model,
+                                                         const Workload& workload) {
+  for (const Format& format : kFormats)
+    if (protocol == format.protocol)
+      return std::unique_ptr<HttpDialect>(new HttpDialect(format, model, workload));
+  return InvalidArgument(fmt::format("protocol '{}' is not one over HTTP", protocol));
+}
+
+HttpDialect::HttpDialect(const Format& format, const std::string& model, const Workload& workload)
+    : format_(format),
+      workload_(workload),
+      path_(Replaced(format.path, "{model}", model)),
+      head_(Replaced(format.head, "{model}", Quoted(model))) {
+  for (const auto& [query, document] : workload.dataset().pairs) {
+    queries_.push_back(Quoted(query));
+    documents_.push_back(Quoted(document));
+  }
+}
+
+std::string HttpDialect::Body(const Work& work) const {
+  std::string body = head_ + queries_[workload_.PairIndex(work, 0)];
+  body += Replaced(format_.middle, "{count}", std::to_string(work.pairs));
+  for (int k = 0; k < work.pairs; ++k) {
+    if (k > 0) body += ',';
+    body += documents_[workload_.PairIndex(work, k)];
+  }
+  return body += format_.tail;
+}
+
+void HttpDialect::ReadScores(const std::string& body, const Work& work, Reply* reply) const {
+  const auto count = static_cast<size_t>(work.pairs);
+  try {
+    reply->scores = format_.scores(Json::parse(body), count);
+  } catch (const Json::exception& error) {
+    // A bare NaN is not JSON, but some servers write it.
+    const bool not_finite =
+        body.find("NaN") != std::string::npos || body.find("Infinity") != std::string::npos;
+    reply->outcome = Fail(reply, not_finite ? Outcome::kNotFinite : Outcome::kGarbage, error.what());
+    return;
+  }
+  const auto bad = std::find_if_not(reply->scores.begin(), reply->scores.end(),
+                                    [](float score) { return std::isfinite(score); });
+  if (reply->scores.size() != count)
+    reply->outcome = Fail(reply, Outcome::kWrongCount,
+                          fmt::format("{} scores for {} documents", reply->scores.size(), count));
+  else if (bad != reply->scores.end())
+    reply->outcome = Fail(reply, Outcome::kNotFinite, fmt::format("a score is {}", *bad));
+}
+
+}  // namespace rerankd::load

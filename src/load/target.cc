@@ -1,0 +1,98 @@
+#include "load/target.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "base/text.h"
+#include "load/grpc_client.h"
+#include "load/http_client.h"
+#include "load/http_dialect.h"
+
+namespace rerankd::load {
+namespace {
+
+struct Url {
+  std::string scheme, host, port, path;
+};
+
+// "[::1]:80" or "host:port" or "host".
+void SplitAuthority(std::string_view text, Url* url) {
+  const size_t bracket = text.rfind(']');
+  const size_t colon = text.rfind(':');
+  const bool has_port =
+      colon != std::string_view::npos && (bracket == std::string_view::npos || colon > bracket);
+  url->host = text.substr(0, has_port ? colon : std::string_view::npos);
+  if (has_port) url->port = text.substr(colon + 1);
+  if (url->host.starts_with('[') && url->host.ends_with(']'))
+    url->host = url->host.substr(1, url->host.size() - 2);
+}
+
+Url ParseUrl(std::string_view text) {
+  Url url;
+  if (const size_t end = text.find("://"); end != std::string_view::npos) {
+    url.scheme = text.substr(0, end);
+    text.remove_prefix(end + 3);
+  }
+  const size_t slash = text.find('/');
+  if (slash != std::string_view::npos) url.path = text.substr(slash);
+  while (url.path.ends_with('/')) url.path.pop_back();
+  SplitAuthority(text.substr(0, slash), &url);
+  return url;
+}
+
+bool ValidPort(const std::string& port) {
+  return !port.empty() && port.size() <= 5 && port.find_first_not_of("0123456789") == std::string::npos &&
+         std::stoi(port) >= 1 && std::stoi(port) <= 65535;
+}
+
+Result<std::unique_ptr<Client>> MakeHttp(const Target& target, Url url, const Workload& workload) {
+  if (url.port.empty()) url.port = "80";
+  if (!ValidPort(url.port))
+    return InvalidArgument(fmt::format("target {}: port '{}' is not one", target.url, url.port));
+  RERANKD_ASSIGN_OR_RETURN(auto dialect, HttpDialect::Create(target.protocol, target.model, workload));
+  const HttpTarget http{url.host, url.port, url.path, target.api_key, target.timeout_ms};
+  RERANKD_ASSIGN_OR_RETURN(auto client, HttpClient::Create(http, std::move(dialect)));
+  return std::unique_ptr<Client>(std::move(client));
+}
+
+Result<std::unique_ptr<Client>> MakeGrpc(const Target& target, const Url& url, const Workload& workload) {
+  if (!ValidPort(url.port) || !url.path.empty())
+    return InvalidArgument(fmt::format("target {}: a gRPC target is host:port", target.url));
+  GrpcTarget grpc;
+  grpc.address = (url.host.find(':') == std::string::npos ? url.host : "[" + url.host + "]") + ":" + url.port;
+  grpc.api_key = target.api_key;
+  grpc.timeout_ms = target.timeout_ms;
+  return MakeGrpcClient(target.protocol, grpc, workload);
+}
+
+}  // namespace
+
+const std::vector<std::string>& Protocols() {
+  static const std::vector<std::string> kProtocols = {"rerankd", "tei",      "jina",
+                                                      "cohere",  "infinity", "kserve"};
+  return kProtocols;
+}
+
+Result<std::unique_ptr<Client>> MakeClient(const Target& target, const Workload& workload) {
+  const auto& known = Protocols();
+  if (std::find(known.begin(), known.end(), target.protocol) == known.end())
+    return InvalidArgument(fmt::format("--protocol '{}' is not one of {}{}", target.protocol,
+                                       Join(known, ", "), Hint(target.protocol, known)));
+  const Url url = ParseUrl(target.url);
+  if (url.host.empty())
+    return InvalidArgument(
+        fmt::format("--target '{}' has no host; write http://host:port or host:port", target.url));
+  if (url.scheme == "https")
+    return InvalidArgument("--target: https is not spoken here; measure the plain port behind it");
+  const bool over_grpc = target.protocol == "rerankd";
+  if (over_grpc != (url.scheme == "grpc" || url.scheme.empty()))
+    return InvalidArgument(fmt::format("--target '{}' does not fit --protocol {}, which is spoken over {}",
+                                       target.url, target.protocol,
+                                       over_grpc ? "gRPC: write host:port" : "HTTP: write http://host:port"));
+  return over_grpc ? MakeGrpc(target, url, workload) : MakeHttp(target, url, workload);
+}
+
+}  // namespace rerankd::load

@@ -1,0 +1,115 @@
+// A listener on loopback that answers every HTTP request with scripted bytes, well-formed or not.
+#pragma once
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace rerankd::load {
+
+struct RawReply {
+  std::string bytes;
+  bool close = false;  // the connection, after the bytes
+  int delay_ms = 0;    // before the bytes
+};
+
+class RawServer {
+ public:
+  // `script` gets the number of the request, from 0, and its bytes. Called from one thread a connection.
+  using Script = std::function<RawReply(int number, const std::string& request)>;
+
+  explicit RawServer(Script script) : script_(std::move(script)) {
+    listener_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof(address);
+    bind(listener_, reinterpret_cast<sockaddr*>(&address), size);
+    listen(listener_, 64);
+    getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
+    port_ = ntohs(address.sin_port);
+    acceptor_ = std::thread([this] { Accept(); });
+  }
+
+  ~RawServer() {
+    shutdown(listener_, SHUT_RDWR);
+    acceptor_.join();
+    close(listener_);
+    {
+      const std::lock_guard lock(mutex_);
+      for (const int fd : open_) shutdown(fd, SHUT_RDWR);
+    }
+    for (std::thread& thread : threads_) thread.join();
+    for (const int fd : open_) close(fd);
+  }
+
+  int port() const { return port_; }
+  int connections() const { return connections_.load(); }
+  int requests() const { return requests_.load(); }
+
+ private:
+  void Accept() {
+    while (true) {
+      const int fd = accept(listener_, nullptr, nullptr);
+      if (fd < 0) return;
+      connections_.fetch_add(1);
+      const std::lock_guard lock(mutex_);
+      open_.push_back(fd);
+      threads_.emplace_back([this, fd] { Serve(fd); });
+    }
+  }
+
+  // Descriptors are closed at the end only, so that none is closed twice.
+  void Serve(int fd) {
+    std::string request;
+    while (ReadRequest(fd, &request)) {
+      const RawReply reply = script_(requests_.fetch_add(1), request);
+      std::this_thread::sleep_for(std::chrono::milliseconds(reply.delay_ms));
+      if (send(fd, reply.bytes.data(), reply.bytes.size(), MSG_NOSIGNAL) < 0) return;
+      if (!reply.close) continue;
+      shutdown(fd, SHUT_RDWR);
+      return;
+    }
+  }
+
+  static bool ReadRequest(int fd, std::string* request) {
+    request->clear();
+    char buffer[4096];
+    while (true) {
+      const size_t end = request->find("\r\n\r\n");
+      const size_t length = request->find("Content-Length: ");
+      if (end != std::string::npos && request->size() >= end + 4 + std::stoul(request->substr(length + 16)))
+        return true;
+      const ssize_t size = recv(fd, buffer, sizeof(buffer), 0);
+      if (size <= 0) return false;
+      request->append(buffer, static_cast<size_t>(size));
+    }
+  }
+
+  const Script script_;
+  int listener_ = -1, port_ = 0;
+  std::atomic<int> connections_{0}, requests_{0};
+  std::thread acceptor_;
+  std::mutex mutex_;  // guards the rest
+  std::vector<int> open_;
+  std::vector<std::thread> threads_;
+};
+
+// A 200 reply with `body`.
+inline std::string Http(const std::string& body, const std::string& status = "200 OK",
+                        const std::string& headers = "") {
+  return "HTTP/1.1 " + status + "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n" + headers +
+         "\r\n" + body;
+}
+
+}  // namespace rerankd::load

@@ -1,0 +1,183 @@
+"""`rerankd load` against a real server in every protocol, against bad targets, and its log and replay."""
+import csv
+import http.server
+import json
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+from served import Served
+
+HTTP_PROTOCOLS = ["tei", "jina", "cohere", "infinity"]
+
+
+@pytest.fixture(scope="module")
+def server(rerankd):
+    with Served(rerankd, "--backend", "fake") as running:
+        yield running
+
+
+def load(rerankd, *arguments, check=True):
+    """Runs `rerankd load --json`; returns (exit code, result or None, stderr)."""
+    command = [rerankd, "load", "--warm-up", "0", "--json", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert not check or done.returncode == 0, done.stderr
+    return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
+
+
+def address(server, protocol):
+    return server.grpc_address if protocol == "rerankd" else f"http://127.0.0.1:{server.http_port}"
+
+
+@pytest.mark.parametrize("protocol", ["rerankd", *HTTP_PROTOCOLS])
+def test_closed_loop_sends_what_was_asked_and_the_server_saw_it(rerankd, server, protocol):
+    before = server.metrics().get("query_count", 0)
+    _, result, _ = load(rerankd, "--target", address(server, protocol), "--protocol", protocol, "--concurrency", 3,
+                        "--requests", 20, "--docs-per-request", 7)  # fmt: skip
+    assert result["requests"] == {"sent": 20, "ok": 20, "failed": 0}
+    assert result["outcomes"][0]["count"] == 20 and result["load"]["mode"] == "closed"
+    assert result["client"]["peak_in_flight"] == 3
+    assert server.metrics()["query_count"] - before == 21 * 7  # one request of warm-up
+    assert result["stages_ms"]["inference"]["count"] == 20
+
+
+@pytest.mark.parametrize("protocol", ["rerankd", "tei"])
+def test_open_loop_sends_at_the_times_of_its_log_and_replays_it(rerankd, server, protocol, tmp_path):
+    target = ["--target", address(server, protocol), "--protocol", protocol]
+    first, again = tmp_path / "first.jsonl", tmp_path / "again.csv"
+    _, result, _ = load(rerankd, *target, "--rate", 200, "--requests", 60, "--seed", 5, "--log", first)
+    assert result["load"] == {"mode": "open, poisson", "docs_per_request": 1, "rate": 200.0, "seed": 5}
+    lines = sorted(map(json.loads, first.read_text().splitlines()), key=lambda line: line["index"])
+    assert [line["index"] for line in lines] == list(range(60))
+    gaps = [b["intended_ms"] - a["intended_ms"] for a, b in zip(lines, lines[1:])]
+    assert 2 < sum(gaps) / len(gaps) < 10 and max(gaps) > 2 * min(gaps)
+    assert all(line["sent_ms"] >= line["intended_ms"] and line["outcome"] == "ok" for line in lines)
+
+    _, replayed, _ = load(rerankd, *target, "--replay", first, "--log", again)
+    assert replayed["requests"]["ok"] == 60 and replayed["load"]["mode"] == "open, replay"
+    rows = sorted(csv.DictReader(again.open()), key=lambda row: int(row["index"]))
+    assert [(float(r["intended_ms"]), r["first"]) for r in rows] == [
+        (pytest.approx(line["intended_ms"], abs=1e-3), str(line["first"])) for line in lines]
+
+
+def test_latency_is_counted_from_the_intended_time(rerankd, server):
+    """More is due than one request in flight can carry: the waiting shows, in the latency and in a warning."""
+    _, result, errors = load(rerankd, "--target", address(server, "tei"), "--protocol", "tei", "--rate", 1_000_000,
+                             "--arrivals", "constant", "--requests", 300, "--max-in-flight", 1)  # fmt: skip
+    assert result["client"]["held_by_max_in_flight"] >= 298
+    assert result["latency_ms"]["max"] >= 0.95 * result["seconds"] * 1000
+    assert "sent late because 1 were unanswered" in errors
+
+
+def test_slo_decides_the_exit_code(rerankd, server):
+    target = ["--target", address(server, "tei"), "--protocol", "tei", "--requests", 20]
+    assert load(rerankd, *target, "--slo-ms", 10_000)[1]["slo"]["met"] is True
+    code, result, _ = load(rerankd, *target, "--slo-ms", 0.0001, check=False)
+    assert code == 1 and result["slo"]["met"] is False and result["goodput_requests_per_s"] == 0
+
+
+def test_server_cpu_is_measured(rerankd, server):
+    _, result, _ = load(rerankd, "--target", address(server, "tei"), "--protocol", "tei", "--requests", 400,
+                        "--docs-per-request", 50, "--server-pid", server.process.pid)  # fmt: skip
+    assert result["server"]["cpu_s"] > 0 and result["server"]["pairs_per_cpu_s"] > 0
+    assert result["server"]["resident_bytes_after"] > 1_000_000
+
+
+def test_an_interrupt_keeps_what_was_measured(rerankd, server):
+    command = [rerankd, "load", "--target", address(server, "tei"), "--protocol", "tei", "--duration", "60", "--warm-up", "0", "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=20)
+    assert process.returncode == 130 and "interrupted" in errors
+    assert json.loads(out)["requests"]["ok"] > 0
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Answers every POST with the status and body of its path."""
+
+    protocol_version = "HTTP/1.1"
+    replies = {
+        "/garbage/rerank": (200, b"<html>"),
+        "/count/rerank": (200, b"[]"),
+        "/nan/rerank": (200, b'[{"index":0,"score":NaN}]'),
+        "/500/rerank": (500, b"broke"),
+    }
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        status, body = self.replies[self.path]
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def bad_target():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+
+
+@pytest.mark.parametrize("path, message", [("garbage", "garbage"), ("count", "0 scores for 1 documents"),
+                                           ("nan", "score not finite"), ("500", "HTTP 500: broke")])  # fmt: skip
+def test_a_target_that_answers_nonsense_is_a_clear_error(rerankd, bad_target, path, message):
+    code, result, errors = load(rerankd, "--target", f"{bad_target}/{path}", "--protocol", "tei", check=False)
+    assert code == 1 and result is None and message in errors
+
+
+@pytest.mark.parametrize("protocol", ["rerankd", "cohere"])
+def test_an_unreachable_target_is_a_clear_error(rerankd, protocol):
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))  # bound, not listening
+        target = f"127.0.0.1:{sock.getsockname()[1]}"
+        url = target if protocol == "rerankd" else f"http://{target}"
+        code, _, errors = load(rerankd, "--target", url, "--protocol", protocol, check=False)
+    assert code == 1 and "connection failed" in errors and target in errors
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--target", "http://h:1", "--protocol", "teii"], "did you mean 'tei'"),
+    (["--target", "https://h", "--protocol", "tei"], "https"),
+    (["--target", "http://h:1", "--protocol", "tei", "--rate", "-1"], "--rate -1"),
+    (["--target", "http://h:1", "--protocol", "tei", "--docs-per-request", "0"], "--docs-per-request 0"),
+    (["--target", "http://h:1", "--protocol", "tei", "--rate", "1", "--concurrency", "2"], "excludes"),
+    (["--target", "http://h:1", "--protocol", "tei", "--scenario", "online"], "single-stream"),
+    (["--target", "http://h:1", "--protocol", "tei", "--log", "x.txt"], ".jsonl"),
+    (["--protocol", "tei"], "--target is required"),
+])  # fmt: skip
+def test_bad_usage(rerankd, arguments, message):
+    code, _, errors = load(rerankd, *arguments, check=False)
+    assert code == 2 and message in errors
+
+
+def test_a_missing_data_set_is_an_error(rerankd, server):
+    code, _, errors = load(rerankd, "--target", address(server, "tei"), "--protocol", "tei", "--data", "/nowhere.jsonl", check=False)
+    assert code == 1 and "/nowhere.jsonl" in errors
+
+
+def test_requests_that_are_refused_are_counted(rerankd, tmp_path):
+    """A slow server whose queue holds one request refuses the others."""
+    config = "model: {device: 'fake:ms_per_batch=2'}\nscheduler: {max_queue_requests: 1}\n"
+    with Served(rerankd, "--backend", "fake", config=config) as server:
+        _, result, _ = load(rerankd, "--target", address(server, "tei"), "--protocol", "tei", "--concurrency", 64,
+                            "--requests", 2000, "--docs-per-request", 20)  # fmt: skip
+        refused = [o for o in result["outcomes"] if o["outcome"] == "refused"]
+        assert refused and refused[0]["status"] == 429 and result["requests"]["ok"] > 0
+        assert result["requests"]["sent"] == 2000 == result["requests"]["ok"] + result["requests"]["failed"]
+        assert result["retry_after_s"]["min"] >= 1
+
+
+def test_api_key_file(rerankd, tmp_path):
+    key = tmp_path / "key"
+    key.write_text("two\nlines\n")
+    code, _, errors = load(rerankd, "--target", "http://h:1", "--protocol", "tei", "--api-key-file", key, check=False)
+    assert code == 2 and "one line" in errors
