@@ -23,6 +23,7 @@ int Run(int argc, char** argv) {
   rerankd::AddInspect(app, &action);
   rerankd::AddExperiment(app, &action);
   rerankd::AddLoad(app, &action);
+  rerankd::AddCompare(app, &action);
   rerankd::AddPull(app, &action);
   rerankd::AddModels(app, &action);
   rerankd::AddSettings(app, &action);

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "experiment/interrupt.h"
+#include "experiment/report_html.h"
 #include "load/dataset.h"
 
 namespace rerankd::experiment {
@@ -80,6 +81,23 @@ void RunFile(const std::string& file, const ExperimentOptions& options, const st
   CountOutcome(*outcome, totals);
 }
 
+// A page over all results of the folder; those that cannot be read are left out.
+Status WriteIndex(const std::string& out) {
+  std::vector<std::string> files;
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(out, error))
+    if (entry.path().filename().string().ends_with("_results.json")) files.push_back(entry.path().string());
+  std::sort(files.begin(), files.end());
+  std::vector<ExperimentRecord> records;
+  for (const std::string& file : files) {
+    const auto text = ReadFile(file);
+    auto record = text.ok() ? RecordFromJson(*text) : Result<ExperimentRecord>(text.status());
+    if (record.ok()) records.push_back(std::move(*record));
+  }
+  if (records.empty()) return {};
+  return WriteFileAtomically((fs::path(out) / "index.html").string(), HtmlIndex(records));
+}
+
 int ExitCode(const Totals& totals) {
   if (totals.interrupted) return kExitInterrupted;
   if (totals.failed > 0) return kExitFailed;
@@ -113,6 +131,10 @@ int RunExperiments(const ExperimentOptions& asked, const Log& log,
     RunFile(Resolve(file), options, interrupt.flag(), log, result, &totals);
   }
   totals.interrupted |= interrupt.flag().load();
+  if (const Status status = WriteIndex(options.run.out); !status.ok()) {
+    log(status.message());
+    ++totals.failed;
+  }
   if (options.files.size() > 1)
     log(fmt::format("{} experiments: {} run, {} skipped, {} failed", options.files.size(), totals.run,
                     totals.skipped, totals.failed + totals.usage));
@@ -148,6 +170,7 @@ Result<std::string> RewriteReport(const std::string& json_path) {
   if (!record.ok()) return record.status().WithContext(json_path);
   const std::string folder = fs::path(json_path).parent_path().string();
   RERANKD_RETURN_IF_ERROR(WriteReports(*record, folder));
+  RERANKD_RETURN_IF_ERROR(WriteIndex(folder.empty() ? "." : folder));
   return ResultPath(folder, record->stem, ".md");
 }
 

@@ -5,32 +5,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "experiment/cell_stats.h"
 #include "experiment/stats.h"
 
 namespace rerankd::experiment {
 namespace {
-
-// The numbers of one good cell.
-struct CellStats {
-  int64_t pairs = 0;
-  double rate = 0;  // pairs / wall seconds
-  std::vector<double> latency_ms, throughput;
-  Summary latency, per_request;
-};
-
-CellStats StatsOf(const CellRecord& cell) {
-  CellStats stats;
-  for (const RequestSample& request : cell.requests) {
-    if (!request.error.empty()) continue;
-    stats.pairs += request.pairs;
-    stats.latency_ms.push_back(request.latency_ms);
-    stats.throughput.push_back(request.latency_ms > 0 ? request.pairs / request.latency_ms * 1000 : 0);
-  }
-  stats.rate = cell.seconds > 0 ? static_cast<double>(stats.pairs) / cell.seconds : 0;
-  stats.latency = Summarize(stats.latency_ms);
-  stats.per_request = Summarize(stats.throughput);
-  return stats;
-}
 
 std::string OneLine(std::string text) {
   std::replace(text.begin(), text.end(), '\n', ' ');
@@ -88,10 +67,6 @@ std::string CellDetails(size_t number, const CellRecord& cell, const CellStats& 
   text += "#### Latency (ms)\n" + MetricTable(s.latency, s.latency.average);
   text += "#### Throughput (pairs/s)\n" + MetricTable(s.per_request, s.rate);
   return text + Analysis(s);
-}
-
-std::string ConfigName(const CellRecord& cell) {
-  return fmt::format("batch={}, conc={}", cell.batch, cell.concurrency);
 }
 
 // Absent when no cell succeeded: there is nothing to be best of.

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "experiment/environment.h"
 #include "experiment/report.h"
+#include "experiment/report_html.h"
 #include "experiment/variant_runner.h"
 #include "load/dataset.h"
 
@@ -97,7 +98,8 @@ std::string ResultPath(const std::string& out, const std::string& stem, const st
 
 Status WriteReports(const ExperimentRecord& record, const std::string& out) {
   RERANKD_RETURN_IF_ERROR(WriteFileAtomically(ResultPath(out, record.stem, ".md"), MarkdownReport(record)));
-  return WriteFileAtomically(ResultPath(out, record.stem, ".csv"), CsvReport(record));
+  RERANKD_RETURN_IF_ERROR(WriteFileAtomically(ResultPath(out, record.stem, ".csv"), CsvReport(record)));
+  return WriteFileAtomically(ResultPath(out, record.stem, ".html"), HtmlReport(record));
 }
 
 Result<RunOutcome> RunPlan(const ExperimentPlan& plan, const RunOptions& options,

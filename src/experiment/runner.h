@@ -40,7 +40,7 @@ Result<RunOutcome> RunPlan(const ExperimentPlan& plan, const RunOptions& options
 // "<out>/<stem>_results<extension>".
 std::string ResultPath(const std::string& out, const std::string& stem, const std::string& extension);
 
-// The reports that follow from the raw data: .md and .csv.
+// The reports that follow from the raw data: .md, .csv and .html.
 Status WriteReports(const ExperimentRecord& record, const std::string& out);
 
 }  // namespace rerankd::experiment

@@ -11,6 +11,8 @@
 #include <chrono>
 #include <cmath>
 #include <condition_variable>
+#include <cstring>
+#include <iterator>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -18,6 +20,8 @@
 #include "base/cpu.h"
 #include "inference.grpc.pb.h"
 #include "load/stage_times.h"
+#include "open_inference.grpc.pb.h"
+#include "tei.grpc.pb.h"
 
 namespace rerankd::load {
 namespace {
@@ -76,7 +80,7 @@ struct ReferenceProtocol {
   static std::unique_ptr<Stub> NewStub(const std::shared_ptr<grpc::Channel>& channel) {
     return inference::InferenceService::NewStub(channel);
   }
-  static void Build(const Workload& workload, const Work& work, Request* request) {
+  static void Build(const GrpcTarget&, const Workload& workload, const Work& work, Request* request) {
     request->mutable_pairs()->Reserve(work.pairs);
     for (int k = 0; k < work.pairs; ++k) {
       inference::QueryDocPair* pair = request->add_pairs();
@@ -91,6 +95,80 @@ struct ReferenceProtocol {
   static void Read(const Response& response, const GrpcTarget& target, const Work& work, Reply* reply) {
     if (response.status_code() == kNoScores && target.allow_no_scores) return;
     reply->scores.assign(response.scores().begin(), response.scores().end());
+    CheckScores(work, reply);
+  }
+};
+
+// tei.v1.Rerank.
+struct TeiProtocol {
+  using Request = tei::v1::RerankRequest;
+  using Response = tei::v1::RerankResponse;
+  using Stub = tei::v1::Rerank::Stub;
+
+  static std::unique_ptr<Stub> NewStub(const std::shared_ptr<grpc::Channel>& channel) {
+    return tei::v1::Rerank::NewStub(channel);
+  }
+  static void Build(const GrpcTarget&, const Workload& workload, const Work& work, Request* request) {
+    request->set_query(workload.query(work, 0));
+    for (int k = 0; k < work.pairs; ++k) request->add_texts(workload.document(work, k));
+    request->set_truncate(true);
+  }
+  static auto Prepare(Stub& stub, grpc::ClientContext* context, const Request& request,
+                      grpc::CompletionQueue* queue) {
+    return stub.PrepareAsyncRerank(context, request, queue);
+  }
+  static void Read(const Response& response, const GrpcTarget&, const Work& work, Reply* reply) {
+    reply->scores.assign(static_cast<size_t>(response.ranks_size()), 0);
+    std::vector<bool> seen(reply->scores.size());
+    for (const tei::v1::Rank& rank : response.ranks()) {
+      if (rank.index() >= seen.size() || seen[rank.index()]) {
+        reply->outcome = Outcome::kGarbage;
+        reply->detail = fmt::format("index {} twice or above the last document", rank.index());
+        return;
+      }
+      seen[rank.index()] = true;
+      reply->scores[rank.index()] = rank.score();
+    }
+    CheckScores(work, reply);
+  }
+};
+
+// inference.GRPCInferenceService of the Open Inference Protocol: BYTES query [1] and texts [N], FP32 scores
+// [N].
+struct KserveProtocol {
+  using Request = inference::ModelInferRequest;
+  using Response = inference::ModelInferResponse;
+  using Stub = inference::GRPCInferenceService::Stub;
+
+  static std::unique_ptr<Stub> NewStub(const std::shared_ptr<grpc::Channel>& channel) {
+    return inference::GRPCInferenceService::NewStub(channel);
+  }
+  static auto* AddInput(const char* name, int64_t size, Request* request) {
+    auto* input = request->add_inputs();
+    input->set_name(name);
+    input->set_datatype("BYTES");
+    input->add_shape(size);
+    return input->mutable_contents();
+  }
+  static void Build(const GrpcTarget& target, const Workload& workload, const Work& work, Request* request) {
+    request->set_model_name(target.model);
+    AddInput("query", 1, request)->add_bytes_contents(workload.query(work, 0));
+    auto* texts = AddInput("texts", work.pairs, request);
+    for (int k = 0; k < work.pairs; ++k) texts->add_bytes_contents(workload.document(work, k));
+  }
+  static auto Prepare(Stub& stub, grpc::ClientContext* context, const Request& request,
+                      grpc::CompletionQueue* queue) {
+    return stub.PrepareAsyncModelInfer(context, request, queue);
+  }
+  static void Read(const Response& response, const GrpcTarget&, const Work& work, Reply* reply) {
+    if (response.raw_output_contents_size() > 0) {
+      const std::string& bytes = response.raw_output_contents(0);
+      reply->scores.resize(bytes.size() / sizeof(float));
+      std::memcpy(reply->scores.data(), bytes.data(), reply->scores.size() * sizeof(float));
+    } else if (response.outputs_size() > 0) {
+      const auto& scores = response.outputs(0).contents().fp32_contents();
+      reply->scores.assign(scores.begin(), scores.end());
+    }
     CheckScores(work, reply);
   }
 };
@@ -114,7 +192,7 @@ class GrpcClient final : public Client {
     auto* call = new Call{work, std::move(done), {}, {}, {}, {}, {}};
     call->context.set_deadline(std::chrono::system_clock::now() + FromMs(target_.timeout_ms));
     if (!target_.api_key.empty()) call->context.AddMetadata("authorization", "Bearer " + target_.api_key);
-    Protocol::Build(workload_, work, &call->request);
+    Protocol::Build(target_, workload_, work, &call->request);
     call->reader = Protocol::Prepare(*stub_, &call->context, call->request, &queue_);
     call->reader->StartCall();
     call->reader->Finish(&call->response, &call->status, call);
@@ -184,9 +262,12 @@ Result<std::unique_ptr<Client>> MakeGrpcClient(std::string_view protocol, const 
   arguments.SetInt("grpc.enable_http_proxy", 0);
   const auto channel =
       grpc::CreateCustomChannel(target.address, grpc::InsecureChannelCredentials(), arguments);
+  std::unique_ptr<Client> client;
   if (protocol == "rerankd")
-    return std::unique_ptr<Client>(
-        std::make_unique<GrpcClient<ReferenceProtocol>>(target, workload, channel));
+    client = std::make_unique<GrpcClient<ReferenceProtocol>>(target, workload, channel);
+  if (protocol == "tei-grpc") client = std::make_unique<GrpcClient<TeiProtocol>>(target, workload, channel);
+  if (protocol == "kserve") client = std::make_unique<GrpcClient<KserveProtocol>>(target, workload, channel);
+  if (client != nullptr) return client;
   return InvalidArgument(fmt::format("protocol '{}' is not one over gRPC", protocol));
 }
 

@@ -13,13 +13,14 @@ namespace rerankd::load {
 
 struct GrpcTarget {
   std::string address;  // "host:port"
+  std::string model;    // named to targets that want one
   std::string api_key;  // sent as a bearer token unless empty
   double timeout_ms = 60'000;
   bool allow_no_scores = false;  // an answer of a pipeline without a model (status_code 204) is fine
 };
 
-// `protocol`: "rerankd" (inference.InferenceService). Replies arrive on a thread of the client; Send may be
-// called from any. Destroy it only when every request was answered.
+// `protocol`: "rerankd" (inference.InferenceService), "tei-grpc" or "kserve". Replies arrive on a thread of
+// the client; Send may be called from any. Destroy it only when every request was answered.
 Result<std::unique_ptr<Client>> MakeGrpcClient(std::string_view protocol, const GrpcTarget& target,
                                                const Workload& workload);
 

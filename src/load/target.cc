@@ -63,6 +63,7 @@ Result<std::unique_ptr<Client>> MakeGrpc(const Target& target, const Url& url, c
     return InvalidArgument(fmt::format("target {}: a gRPC target is host:port", target.url));
   GrpcTarget grpc;
   grpc.address = (url.host.find(':') == std::string::npos ? url.host : "[" + url.host + "]") + ":" + url.port;
+  grpc.model = target.model;
   grpc.api_key = target.api_key;
   grpc.timeout_ms = target.timeout_ms;
   return MakeGrpcClient(target.protocol, grpc, workload);
@@ -71,7 +72,7 @@ Result<std::unique_ptr<Client>> MakeGrpc(const Target& target, const Url& url, c
 }  // namespace
 
 const std::vector<std::string>& Protocols() {
-  static const std::vector<std::string> kProtocols = {"rerankd", "tei",      "jina",
+  static const std::vector<std::string> kProtocols = {"rerankd", "tei-grpc", "tei",   "jina",
                                                       "cohere",  "infinity", "kserve"};
   return kProtocols;
 }
@@ -87,8 +88,10 @@ Result<std::unique_ptr<Client>> MakeClient(const Target& target, const Workload&
         fmt::format("--target '{}' has no host; write http://host:port or host:port", target.url));
   if (url.scheme == "https")
     return InvalidArgument("--target: https is not spoken here; measure the plain port behind it");
-  const bool over_grpc = target.protocol == "rerankd";
-  if (over_grpc != (url.scheme == "grpc" || url.scheme.empty()))
+  const bool grpc_url = url.scheme == "grpc" || url.scheme.empty();
+  const bool grpc_only = target.protocol == "rerankd" || target.protocol == "tei-grpc";
+  const bool over_grpc = grpc_only || (target.protocol == "kserve" && grpc_url);
+  if (over_grpc != grpc_url)
     return InvalidArgument(fmt::format("--target '{}' does not fit --protocol {}, which is spoken over {}",
                                        target.url, target.protocol,
                                        over_grpc ? "gRPC: write host:port" : "HTTP: write http://host:port"));

@@ -1,0 +1,69 @@
+// rerankd compare: two results side by side.
+#include "experiment/compare.h"
+
+#include <fmt/format.h>
+
+#include "base/file.h"
+#include "command.h"
+#include "common.h"
+
+namespace rerankd {
+namespace {
+
+struct CompareFlags {
+  std::string a, b, html;
+  std::optional<double> fail_below;
+  bool json = false;
+};
+
+Result<std::vector<experiment::Measure>> Read(const std::string& path) {
+  RERANKD_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  auto measures = experiment::ReadMeasures(text);
+  if (!measures.ok()) return measures.status().WithContext(path);
+  return measures;
+}
+
+Result<std::vector<experiment::Comparison>> CompareFiles(const CompareFlags& flags) {
+  RERANKD_ASSIGN_OR_RETURN(const auto a, Read(flags.a));
+  RERANKD_ASSIGN_OR_RETURN(const auto b, Read(flags.b));
+  auto comparisons = experiment::Compare(a, b);
+  if (comparisons.empty())
+    return InvalidArgument(fmt::format("{} and {} measured nothing in common", flags.a, flags.b));
+  return comparisons;
+}
+
+int Run(const CompareFlags& flags) {
+  const auto comparisons = CompareFiles(flags);
+  if (!comparisons.ok()) return Fail(comparisons.status());
+  fmt::print("{}", flags.json ? experiment::ComparisonJson(*comparisons)
+                              : experiment::ComparisonTable(*comparisons));
+  if (!flags.html.empty()) {
+    const Status status =
+        WriteFileAtomically(flags.html, experiment::ComparisonHtml(*comparisons, flags.a, flags.b));
+    if (!status.ok()) return Fail(status);
+  }
+  if (!flags.fail_below) return 0;
+  const auto worst = experiment::WorstRate(*comparisons);
+  if (!worst) return Fail(InvalidArgument("--fail-below: the results have no rate in common"));
+  if (*worst >= *flags.fail_below) return 0;
+  return Fail(
+      FailedPrecondition(fmt::format("a rate fell to {:.3f}, below {:g}", *worst, *flags.fail_below)));
+}
+
+}  // namespace
+
+void AddCompare(CLI::App& app, Action* action) {
+  auto flags = std::make_shared<CompareFlags>();
+  CLI::App* command =
+      app.add_subcommand("compare", "two results side by side: experiments, loads, benchmarks");
+  command->footer("Example:\n  rerankd compare before_results.json after_results.json --fail-below 0.97");
+  command->add_option("a", flags->a, "JSON of an experiment, a load or a benchmark")->required();
+  command->add_option("b", flags->b, "what is compared with it")->required();
+  command->add_option("--fail-below", flags->fail_below,
+                      "exit code 1 if a rate of B is below this share of A's");
+  command->add_option("--html", flags->html, "write the comparison as a page too");
+  command->add_flag("--json", flags->json, "JSON instead of a table");
+  command->callback([flags, action] { *action = [flags] { return Run(*flags); }; });
+}
+
+}  // namespace rerankd
