@@ -6,24 +6,22 @@
 namespace rerankd::load {
 namespace {
 
-// Requests of one size, each `gap()` seconds after the one before; the first at `gap()` if `gap_first`.
+// Requests of one size; number i at `time(i)` seconds. `time` is asked once for each, in order.
 class Generated final : public Arrivals {
  public:
-  Generated(const ArrivalSpec& spec, bool gap_first, std::function<double()> gap)
-      : spec_(spec), gap_(std::move(gap)), seconds_(gap_first ? gap_() : 0) {}
+  Generated(const ArrivalSpec& spec, std::function<double(int64_t)> time)
+      : spec_(spec), time_(std::move(time)) {}
 
   std::optional<Arrival> Next() override {
     if (spec_.requests && next_ >= *spec_.requests) return std::nullopt;
-    if (spec_.duration_s && seconds_ >= *spec_.duration_s) return std::nullopt;
-    const Arrival arrival{FromMs(seconds_ * 1000), WorkOf(next_++, spec_.pairs, spec_.dataset_pairs)};
-    seconds_ += gap_();
-    return arrival;
+    const double seconds = time_(next_);
+    if (spec_.duration_s && seconds >= *spec_.duration_s) return std::nullopt;
+    return Arrival{FromMs(seconds * 1000), WorkOf(next_++, spec_.pairs, spec_.dataset_pairs)};
   }
 
  private:
   const ArrivalSpec spec_;
-  const std::function<double()> gap_;
-  double seconds_;
+  std::function<double(int64_t)> time_;
   int64_t next_ = 0;
 };
 
@@ -43,17 +41,18 @@ class Replay final : public Arrivals {
 }  // namespace
 
 std::unique_ptr<Arrivals> MakeImmediate(const ArrivalSpec& spec) {
-  return std::make_unique<Generated>(spec, false, [] { return 0.0; });
+  return std::make_unique<Generated>(spec, [](int64_t) { return 0.0; });
 }
 
 std::unique_ptr<Arrivals> MakeConstant(const ArrivalSpec& spec, double rate) {
-  return std::make_unique<Generated>(spec, false, [rate] { return 1 / rate; });
+  return std::make_unique<Generated>(spec, [rate](int64_t i) { return static_cast<double>(i) / rate; });
 }
 
 std::unique_ptr<Arrivals> MakePoisson(const ArrivalSpec& spec, double rate, uint64_t seed) {
-  auto random = std::make_shared<std::mt19937_64>(seed);
+  std::mt19937_64 random(seed);
   std::exponential_distribution<double> gap(rate);
-  return std::make_unique<Generated>(spec, true, [random, gap]() mutable { return gap(*random); });
+  return std::make_unique<Generated>(
+      spec, [random, gap, seconds = 0.0](int64_t) mutable { return seconds += gap(random); });
 }
 
 std::unique_ptr<Arrivals> MakeReplay(std::vector<Arrival> arrivals) {

@@ -16,6 +16,8 @@
 #include "load/stage_times.h"
 #include "load/target.h"
 #include "load/testing/raw_server.h"
+#include "open_inference.grpc.pb.h"
+#include "tei.grpc.pb.h"
 
 namespace rerankd::load {
 namespace {
@@ -199,6 +201,16 @@ TEST_F(ClientTest, ASlowReplyIsATimeout) {
   EXPECT_EQ(replies[1].outcome, Outcome::kOk);
 }
 
+TEST_F(ClientTest, TimeWithoutARequestPassesAndTheNextOneWorks) {
+  RawServer server([](int, const std::string&) { return RawReply{Http(kTeiReply)}; });
+  const auto client = Make("tei", "http://127.0.0.1:" + std::to_string(server.port()));
+  for (int i = 0; i < 3; ++i) {
+    client->RunUntil(SteadyClock::Get().Now() + std::chrono::milliseconds(2));
+    EXPECT_EQ(Send(*client, 1)[0].outcome, Outcome::kOk);
+  }
+  EXPECT_EQ(server.requests(), 3);
+}
+
 TEST_F(ClientTest, NobodyListensIsAConnectionFailure) {
   int port = 0;
   {
@@ -250,6 +262,68 @@ TEST_F(ClientTest, GrpcAnswersAreToldApart) {
   EXPECT_EQ(replies[5].outcome, Outcome::kOk);
   EXPECT_THAT(replies[5].scores,
               ElementsAre(2.0f, 2.0f));  // request 5: pairs 1 and 2, both with the query "q2"
+}
+
+class FakeTei final : public tei::v1::Rerank::Service {
+ public:
+  grpc::Status Rerank(grpc::ServerContext*, const tei::v1::RerankRequest* request,
+                      tei::v1::RerankResponse* response) override {
+    // Best first: the last text. Its score is the length of the query, then of the texts.
+    const bool twice = requests_.fetch_add(1) == 1;
+    for (int i = request->texts_size() - 1; i >= 0; --i) {
+      tei::v1::Rank* rank = response->add_ranks();
+      rank->set_index(twice ? 0 : static_cast<uint32_t>(i));
+      rank->set_score(static_cast<float>(10 * request->query().size() + request->texts(i).size()));
+    }
+    return request->truncate() ? grpc::Status::OK
+                               : grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "truncate");
+  }
+
+ private:
+  std::atomic<int> requests_{0};
+};
+
+class FakeKserve final : public inference::GRPCInferenceService::Service {
+ public:
+  grpc::Status ModelInfer(grpc::ServerContext*, const inference::ModelInferRequest* request,
+                          inference::ModelInferResponse* response) override {
+    if (request->model_name() != "m" || request->inputs_size() != 2 || request->inputs(0).name() != "query" ||
+        request->inputs(1).shape(0) != request->inputs(1).contents().bytes_contents_size())
+      return {grpc::StatusCode::INVALID_ARGUMENT, "not as the protocol says"};
+    std::vector<float> scores;
+    for (const std::string& text : request->inputs(1).contents().bytes_contents())
+      scores.push_back(static_cast<float>(text.size()));
+    auto* output = response->add_outputs();
+    if (requests_.fetch_add(1) == 0)
+      output->mutable_contents()->mutable_fp32_contents()->Assign(scores.begin(), scores.end());
+    else
+      response->add_raw_output_contents(reinterpret_cast<const char*>(scores.data()),
+                                        scores.size() * sizeof(float));
+    return grpc::Status::OK;
+  }
+
+ private:
+  std::atomic<int> requests_{0};
+};
+
+TEST_F(ClientTest, TheOtherGrpcProtocolsAreSpoken) {
+  FakeTei tei;
+  FakeKserve kserve;
+  int port = 0;
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+  builder.RegisterService(&tei);
+  builder.RegisterService(&kserve);
+  const auto server = builder.BuildAndStart();
+  const std::string address = "127.0.0.1:" + std::to_string(port);
+  const auto tei_replies = Send(*Make("tei-grpc", address), 2);
+  EXPECT_THAT(tei_replies[0].scores, ElementsAre(53.0f, 52.0f))
+      << tei_replies[0].detail;  // query of 5, texts 3 and 2
+  EXPECT_EQ(tei_replies[1].outcome, Outcome::kGarbage);
+  for (const Reply& reply : Send(*Make("kserve", address), 2)) {
+    EXPECT_EQ(reply.outcome, Outcome::kOk) << reply.detail;
+    EXPECT_THAT(reply.scores, SizeIs(2));
+  }
 }
 
 TEST_F(ClientTest, TargetsThatCannotBeAreNamed) {

@@ -61,10 +61,7 @@ class Loop {
         return;
       }
       if (plan_.open && now < start_ + next_->at) return;
-      if (in_flight_ >= plan_.in_flight) {
-        next_held_ = plan_.open;
-        return;
-      }
+      if (in_flight_ >= plan_.in_flight) return;
       SendNext(now);
     }
   }
@@ -84,6 +81,8 @@ class Loop {
 
   void Done(const Work& work, TimePoint intended, TimePoint sent, Reply reply) {
     const std::lock_guard lock(mutex_);
+    const bool full = plan_.open && in_flight_ == plan_.in_flight;
+    if (full && next_ && clock_.Now() >= start_ + next_->at) next_held_ = true;
     --in_flight_;
     ++done_;
     last_reply_ = std::max(last_reply_, reply.received);

@@ -6,6 +6,7 @@
 #include <boost/asio/basic_stream_socket.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/connect.hpp>
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -202,6 +203,8 @@ struct HttpClient::Impl {
   }
 
   asio::io_context io{1};
+  // Without it the context stops for good whenever neither a request nor the timer is pending.
+  const asio::executor_work_guard<asio::io_context::executor_type> alive{io.get_executor()};
   // The context's own timed wait rounds up to milliseconds; a timer is a timerfd and does not.
   asio::steady_timer timer;
   const HttpTarget target;
