@@ -167,7 +167,7 @@ TEST(Histogram, PercentilesStayWithinATenthOfAPercent) {
   for (int64_t v : values) histogram.Record(v);
   std::sort(values.begin(), values.end());
   for (double p : {0.0, 1.0, 50.0, 90.0, 99.0, 99.9, 100.0}) {
-    const auto rank = static_cast<size_t>(std::max(1.0, std::ceil(p / 100 * 100'000)));
+    const auto rank = static_cast<size_t>(std::max(1.0, std::ceil(p * 100'000 / 100)));
     const auto exact = static_cast<double>(values[rank - 1]);
     EXPECT_NEAR(static_cast<double>(histogram.Percentile(p)), exact, exact * 0.001 + 1) << p;
   }

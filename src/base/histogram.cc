@@ -48,7 +48,7 @@ void Histogram::Clear() { *this = Histogram(); }
 
 int64_t Histogram::Percentile(double percentile) const {
   const auto rank =
-      std::max<int64_t>(1, std::llround(std::ceil(percentile / 100 * static_cast<double>(count_))));
+      std::max<int64_t>(1, std::llround(std::ceil(percentile * static_cast<double>(count_) / 100)));
   int64_t seen = 0;
   for (size_t i = 0; i < counts_.size(); ++i) {
     seen += counts_[i];

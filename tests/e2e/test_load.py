@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+from hdrh.histogram import HdrHistogram
 from served import Served
 
 HTTP_PROTOCOLS = ["tei", "jina", "cohere", "infinity"]
@@ -181,3 +182,17 @@ def test_api_key_file(rerankd, tmp_path):
     key.write_text("two\nlines\n")
     code, _, errors = load(rerankd, "--target", "http://h:1", "--protocol", "tei", "--api-key-file", key, check=False)
     assert code == 2 and "one line" in errors
+
+
+def test_percentiles_agree_with_hdrhistogram(rerankd, server, tmp_path):
+    log = tmp_path / "log.jsonl"
+    _, result, _ = load(rerankd, "--target", address(server, "tei"), "--protocol", "tei", "--concurrency", 4,
+                        "--requests", 3000, "--log", log)  # fmt: skip
+    reference = HdrHistogram(1, 60_000_000_000, 5)  # nanoseconds, 5 digits: finer than ours
+    for line in log.open():
+        reference.record_value(round(json.loads(line)["latency_ms"] * 1e6))
+    assert reference.get_total_count() == 3000
+    for name, percentile in {"p50": 50, "p90": 90, "p95": 95, "p99": 99, "p99_9": 99.9, "max": 100}.items():
+        wanted = reference.get_value_at_percentile(percentile) / 1e6
+        assert result["latency_ms"][name] == pytest.approx(wanted, rel=0.001), name
+    assert result["latency_ms"]["mean"] == pytest.approx(reference.get_mean_value() / 1e6, rel=0.001)
