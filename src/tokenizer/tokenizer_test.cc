@@ -154,6 +154,7 @@ TEST(HuggingFaceParity, EdgeVectors) {
   if (!std::filesystem::exists(path)) GTEST_SKIP() << "no test data at " << path;
   const auto tokenizer = LoadTokenizer(SharedData("ms-marco-MiniLM-L-6-v2")).value();
   const json vectors = ReadJson(path);
+  EXPECT_EQ(vectors["single"].size(), 35u);
   for (const json& golden : vectors["single"]) {
     SCOPED_TRACE(golden["text"].dump().substr(0, 300));
     PairOptions options;
