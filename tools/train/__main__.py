@@ -28,6 +28,11 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--models", nargs="+", choices=names, default=names, help="students to train (default: all)")
     parser.add_argument(
+        "--first-stage",
+        type=path,
+        help="folder of packed models to refine, instead of training the first stage (for example models/ of a commit)",
+    )
+    parser.add_argument(
         "--threads",
         type=int,
         default=2,
@@ -39,17 +44,27 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def train(arguments: argparse.Namespace, starts: pathlib.Path) -> bool:
+    """Both stages of all models asked for; False if it was stopped."""
+    if not arguments.first_stage:
+        pools, texts = recipe.prepare(arguments.data, arguments.work)
+        if not all(recipe.train(name, pools, texts, arguments.work, arguments.threads) for name in arguments.models):
+            return False
+    return all(
+        recipe.refine(name, starts / name, arguments.data, arguments.work, arguments.threads)
+        for name in arguments.models
+    )
+
+
 def main() -> int:
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
-    if not arguments.export_only:
-        pools, texts = recipe.prepare(arguments.data, arguments.work)
-        for name in arguments.models:
-            if not recipe.train(name, pools, texts, arguments.work, arguments.threads):
-                print(f"{name}: stopped; run the same command again to continue", file=sys.stderr)
-                return 1
+    starts = arguments.first_stage or recipe.first_stages(arguments.work)
+    if not arguments.export_only and not train(arguments, starts):
+        print("stopped; run the same command again to continue", file=sys.stderr)
+        return 1
     for name in arguments.models:
-        recipe.export(name, arguments.work, arguments.out)
+        recipe.export(name, starts / name, arguments.work, arguments.out)
     return 0
 
 

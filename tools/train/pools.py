@@ -1,7 +1,9 @@
 """Candidate pools: for each query the passages to learn from and the logit wanted for each.
 
 The wanted logit mixes the bi-encoder's cosine, BM25, the SPLADE run where there is one, and the
-graded judgement where there is one. The weights were chosen on the judged training queries.
+graded judgement where there is one. The first stage uses all of them for all queries; the second
+only the better ones, for the queries that have runs. The weights were chosen on the judged training
+queries.
 """
 
 import dataclasses
@@ -36,14 +38,33 @@ class Pool:
 class Signals:
     """What the labels are made of.
 
-    query_vectors [queries, dim], passage_vectors [passages, dim]: unit length.
     query_ids: token ids of each query. scorer: BM25 over the passages.
+    query_vectors [queries, dim], passage_vectors [passages, dim]: unit length; None in the second
+    stage, which does without the bi-encoder.
     """
 
-    query_vectors: np.ndarray
-    passage_vectors: np.ndarray
     query_ids: list[np.ndarray]
     scorer: lexical.LexicalScorer
+    query_vectors: np.ndarray | None = None
+    passage_vectors: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelWeights:
+    """Logits per unit of each signal, and the value of a signal that adds nothing."""
+
+    cosine: float
+    lexical: float
+    splade: float
+    splade_centre: float
+    grade: float  # Share of the way from the other signals to the judgement's logit.
+    cosine_centre: float = 0.5
+    lexical_centre: float = 0.4
+
+
+ALL_SIGNALS = LabelWeights(cosine=12.0, lexical=2.5, splade=6.0, splade_centre=0.4, grade=0.65)
+# SPLADE orders the judged training queries at nDCG@10 0.71, BM25 at 0.46.
+RUN_SIGNALS = LabelWeights(cosine=0.0, lexical=2.0, splade=10.0, splade_centre=0.55, grade=0.8)
 
 
 MINED_CANDIDATES = 64
@@ -51,13 +72,9 @@ RANDOM_CANDIDATES = 16
 # Real queries without a passage near them teach nothing but "no": they are left out.
 MIN_BEST_COSINE = 0.45
 
-COSINE_WEIGHT, COSINE_CENTRE = 12.0, 0.5
-LEXICAL_WEIGHT, LEXICAL_CENTRE = 2.5, 0.4
-SPLADE_WEIGHT, SPLADE_CENTRE = 6.0, 0.4
 # A place in the SPLADE run, even the last, says more than absence.
 SPLADE_FLOOR = 0.3
 GRADE_LOGITS = np.array([-4.0, -1.0, 2.0, 4.0], dtype=np.float32)
-GRADE_WEIGHT = 0.65
 
 
 def build(text: corpus.TrainingText, signals: Signals, first_synthetic: int, rng: np.random.Generator) -> list[Pool]:
@@ -70,10 +87,24 @@ def build(text: corpus.TrainingText, signals: Signals, first_synthetic: int, rng
         if kind == Kind.MINED and best_cosine < MIN_BEST_COSINE:
             continue
         candidates = _candidates(text, query, nearest, rng)
-        targets = wanted_logits(text, signals, query, candidates)
-        order = np.argsort(-targets, kind="stable")
-        result.append(Pool(query, kind, candidates[order], targets[order]))
+        result.append(_ranked(query, kind, candidates, wanted_logits(text, signals, query, candidates, ALL_SIGNALS)))
     return result
+
+
+def build_from_runs(text: corpus.TrainingText, signals: Signals, rng: np.random.Generator) -> list[Pool]:
+    """Pools of the queries that have runs, labelled without the bi-encoder."""
+    result = []
+    for query in sorted(text.runs):
+        judged = np.array(list(text.judgements.get(query, {})), dtype=np.int32)
+        candidates = _candidates(text, query, judged, rng)
+        targets = wanted_logits(text, signals, query, candidates, RUN_SIGNALS)
+        result.append(_ranked(query, Kind.RUN, candidates, targets))
+    return result
+
+
+def _ranked(query: int, kind: Kind, candidates: np.ndarray, targets: np.ndarray) -> Pool:
+    order = np.argsort(-targets, kind="stable")
+    return Pool(query, kind, candidates[order], targets[order])
 
 
 def _kind(text: corpus.TrainingText, query: int, first_synthetic: int) -> Kind:
@@ -94,26 +125,29 @@ def _mine(signals: Signals) -> list[tuple[np.ndarray, float]]:
     return result
 
 
-def _candidates(text: corpus.TrainingText, query: int, nearest: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Passages from the runs, the query's own, the nearest and some random ones: int32, distinct."""
+def _candidates(text: corpus.TrainingText, query: int, more: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Passages from the runs, the query's own, `more` and some random ones: int32, distinct."""
     own = [text.source[query]] if text.source[query] >= 0 else []
     from_runs = [p for scores in text.runs.get(query, {}).values() for p in scores]
     random = rng.integers(len(text.passages), size=RANDOM_CANDIDATES)
-    return np.unique(np.concatenate([own, from_runs, nearest, random])).astype(np.int32)
+    return np.unique(np.concatenate([own, from_runs, more, random])).astype(np.int32)
 
 
-def wanted_logits(text: corpus.TrainingText, signals: Signals, query: int, passages: np.ndarray) -> np.ndarray:
+def wanted_logits(
+    text: corpus.TrainingText, signals: Signals, query: int, passages: np.ndarray, weights: LabelWeights
+) -> np.ndarray:
     """Labels of `passages` for `query`: float32 [passages]."""
-    cosine = signals.passage_vectors[passages] @ signals.query_vectors[query]
-    wanted = COSINE_WEIGHT * (cosine - COSINE_CENTRE)
-    wanted += LEXICAL_WEIGHT * (signals.scorer.score(signals.query_ids[query], passages) - LEXICAL_CENTRE)
+    wanted = weights.lexical * (signals.scorer.score(signals.query_ids[query], passages) - weights.lexical_centre)
+    if weights.cosine:
+        cosine = signals.passage_vectors[passages] @ signals.query_vectors[query]
+        wanted += weights.cosine * (cosine - weights.cosine_centre)
     splade = text.runs.get(query, {}).get("splade")
     if splade:
-        wanted += SPLADE_WEIGHT * (_scaled_run(splade, passages) - SPLADE_CENTRE)
+        wanted += weights.splade * (_scaled_run(splade, passages) - weights.splade_centre)
     grades = text.judgements.get(query, {})
     for i, passage in enumerate(passages.tolist()):
         if passage in grades:
-            wanted[i] += GRADE_WEIGHT * (GRADE_LOGITS[grades[passage]] - wanted[i])
+            wanted[i] += weights.grade * (GRADE_LOGITS[grades[passage]] - wanted[i])
     return wanted.astype(np.float32)
 
 

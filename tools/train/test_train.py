@@ -14,6 +14,7 @@ import transformers
 
 import corpus
 import encoding
+import forward
 import lexical
 import pools
 import quantization
@@ -22,13 +23,13 @@ import synthetic
 import trainer
 
 
-def small_model(seed: int = 0) -> transformers.BertForSequenceClassification:
+def small_model(seed: int = 0, layers: int = 1) -> transformers.BertForSequenceClassification:
     torch.manual_seed(seed)
     return transformers.BertForSequenceClassification(
         transformers.BertConfig(
             vocab_size=200,
             hidden_size=32,
-            num_hidden_layers=1,
+            num_hidden_layers=layers,
             num_attention_heads=2,
             intermediate_size=64,
             max_position_embeddings=64,
@@ -166,6 +167,25 @@ def test_lexical_score_is_higher_where_more_query_words_stand():
     assert score[0] <= 1.0
 
 
+def test_second_stage_labels_follow_the_run_and_the_judgements():
+    text = corpus.TrainingText(
+        passages=["p"] * 30,
+        queries=["q", "without runs"],
+        source=[-1, -1],
+        runs={0: {"bm25": {0: 2.0, 1: 1.0}, "splade": {1: 9.0, 2: 6.0, 3: 5.0}}},
+        judgements={0: {3: 3, 4: 0}},
+    )
+    texts = [np.array([5]) for _ in range(30)]
+    signals = pools.Signals([np.array([6]), np.array([6])], lexical.LexicalScorer(texts, 16))
+    (pool,) = pools.build_from_runs(text, signals, np.random.default_rng(0))
+    wanted = dict(zip(pool.passages.tolist(), pool.targets.tolist()))
+    assert {0, 1, 2, 3, 4} <= wanted.keys() and pool.query == 0
+    assert pool.targets.tolist() == sorted(pool.targets.tolist(), reverse=True)
+    assert wanted[1] > wanted[2] > wanted[0]  # By the SPLADE run; 0 is not in it.
+    assert wanted[3] > wanted[2]  # Last of the run, but judged perfect.
+    assert wanted[4] > wanted[0]  # Grade 0 is -4, less bad than what no signal wants.
+
+
 # --- Sampling and training ----------------------------------------------------------------------
 
 
@@ -243,3 +263,10 @@ def test_scores_come_back_in_the_order_of_their_pairs(tmp_path):
     rows = some_texts().rows(sampling.GroupStream(some_pools(), 1, 2).step(0)[0], 24)
     alone = [model(**encoding.pad_batch([row])).logits.item() for row in rows]
     assert student._scores(rows).tolist() == pytest.approx(alone, abs=1e-5)
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_the_short_forward_pass_gives_the_logits_of_the_whole_one(layers):
+    model = small_model(layers=layers)
+    batch = encoding.pad_batch(some_texts().rows(sampling.GroupStream(some_pools(), 1, 2).step(0)[0], 24))
+    assert torch.allclose(forward.logits(model, batch), model(**batch).logits, atol=1e-6)

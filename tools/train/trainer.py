@@ -14,6 +14,7 @@ import torch
 import transformers
 
 import encoding
+import forward
 import sampling
 
 
@@ -64,7 +65,7 @@ TEMPERATURE = 2.0
 POINTWISE_WEIGHT = 0.1
 _CHUNK_PAIRS = 4
 _CLIP = 1.0
-CHECKPOINT_SECONDS = 240.0
+CHECKPOINT_SECONDS = 120.0
 CHECKPOINT_NAME = "checkpoint.pt"
 LOG_NAME = "training_log.jsonl"
 
@@ -152,7 +153,8 @@ class Trainer:
     def _scores(self, rows: list[tuple[np.ndarray, np.ndarray]]) -> torch.Tensor:
         """Logits of pairs in their order, float32 [pairs]; run in chunks of similar length."""
         chunks = encoding.batches_by_length(rows, _CHUNK_PAIRS)
-        logits = [self._model(**encoding.pad_batch([rows[r] for r in chunk])).logits.squeeze(-1) for chunk in chunks]
+        batches = [encoding.pad_batch([rows[r] for r in chunk]) for chunk in chunks]
+        logits = [forward.logits(self._model, batch).squeeze(-1) for batch in batches]
         order = torch.argsort(torch.tensor([r for chunk in chunks for r in chunk]))
         return torch.cat(logits)[order]
 
