@@ -52,10 +52,7 @@ REFINEMENTS = {
         frozen=("bert.embeddings.", "bert.encoder.layer.0.", "bert.encoder.layer.1."),
     ),
     "tiny": trainer.Schedule(
-        cycles=(
-            trainer.Cycle(end=400, decay_from=200, rate=3e-4),
-            trainer.Cycle(end=800, decay_from=550, rate=6e-4),
-        ),
+        cycles=(trainer.Cycle(end=400, decay_from=200, rate=3e-4),),
         warmup=20,
         groups_per_step=8,
         max_length=128,
