@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/histogram.h"
 #include "base/status.h"
 #include "base/text.h"
@@ -185,6 +186,14 @@ TEST(Histogram, MergeEqualsRecordingAll) {
   EXPECT_EQ(a.count(), all.count());
   EXPECT_DOUBLE_EQ(a.mean(), all.mean());
   for (double p = 0; p <= 100; p += 2.5) EXPECT_EQ(a.Percentile(p), all.Percentile(p));
+}
+
+// The vectors of the reference implementation: key 00 01 .. 0f, input 00 01 .. of n bytes.
+TEST(KeyedHash, IsSipHash128) {
+  const KeyedHash hash(0x0706050403020100, 0x0F0E0D0C0B0A0908);
+  EXPECT_EQ(hash(""), (Hash128{0xE6A825BA047F81A3, 0x930255C71472F66D}));
+  EXPECT_EQ(hash(std::string(1, '\0')), (Hash128{0x44AF996BD8C187DA, 0x45FC229B11597634}));
+  EXPECT_FALSE(KeyedHash::Random()("a") == KeyedHash::Random()("a"));
 }
 
 }  // namespace
