@@ -122,6 +122,14 @@ Status CheckTogether(const Settings& settings) {
   return {};
 }
 
+Status CheckDocuments(const DocumentSettings& documents) {
+  if (documents.window > 0 && documents.stride > documents.window)
+    return InvalidArgument(fmt::format(
+        "documents.stride is {}, documents.window {}: what lies between two windows would not be looked at",
+        documents.stride, documents.window));
+  return {};
+}
+
 Result<Settings> Build(const Draft& draft, std::vector<std::string>* warnings) {
   Settings settings;
   settings.instances.resize(static_cast<size_t>(std::max(1, draft.instances())));
@@ -133,6 +141,7 @@ Result<Settings> Build(const Draft& draft, std::vector<std::string>* warnings) {
   for (size_t i = 0; i < settings.instances.size(); ++i)
     RERANKD_RETURN_IF_ERROR(BuildInstance(draft, static_cast<int>(i), &settings.instances[i], warnings));
   RERANKD_RETURN_IF_ERROR(CheckTogether(settings));
+  RERANKD_RETURN_IF_ERROR(CheckDocuments(settings.documents));
   return settings;
 }
 

@@ -11,7 +11,8 @@
 namespace rerankd {
 
 struct InstanceSettings {
-  std::string model = "default";  // Hugging Face id, local directory, or a bundled model's name
+  std::string model = "default";     // Hugging Face id, local directory, or a bundled model's name
+  std::vector<std::string> aliases;  // other names by which requests may ask for the model
   std::string backend = "native";
   std::string device = "cpu";
   std::string precision = "auto";  // auto, fp32, bf16, fp16, int8, int4; what runs: Engine::instances()
@@ -25,12 +26,13 @@ struct BatchingSettings {
   int max_batch_size = 8;  // requests
   double timeout_ms = 100;
   bool length_aware = false;
+  int64_t max_batch_tokens = 0;  // 0 = no limit
 };
 
 struct TokenizerPoolSettings {
   int num_workers = 1;
-  std::string model_name;  // empty: that of the first instance
-  bool tokenizers_parallelism = false;
+  std::string model_name;  // empty: each model's own
+  bool tokenizers_parallelism = true;
 };
 
 struct SchedulerSettings {
@@ -39,6 +41,22 @@ struct SchedulerSettings {
   int max_queue_requests = 4096;
   double default_deadline_ms = 0;  // 0 = none
   int batch_tokens = 0;            // micro-batch size; 0 = the backend's preference
+  double max_quantum_ms = 20;      // longest micro-batch of a padded backend
+};
+
+// What requests do not say themselves: OverflowOptions in core/request.h.
+struct DocumentSettings {
+  std::string overflow = "truncate";
+  int max_tokens_per_query = 0;  // 0 = no limit of its own
+  int max_tokens_per_doc = 0;
+  int window = 0;        // 0 = all the room that the query leaves
+  int stride = 0;        // 0 = half a window
+  int max_windows = 64;  // of one document; 0 = no limit
+  bool merge_equal = true;
+};
+
+struct CacheSettings {
+  int64_t documents_mib = 0, scores_mib = 0;  // 0 = off
 };
 
 struct ServerSettings {
@@ -84,6 +102,8 @@ struct Settings {
   BatchingSettings batching;
   TokenizerPoolSettings tokenizer_pool;
   SchedulerSettings scheduler;
+  DocumentSettings documents;
+  CacheSettings cache;
   ServerSettings server;
   MetricsSettings metrics;
   ExperimentSettings experiment;

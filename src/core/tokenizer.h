@@ -48,11 +48,15 @@ class Tokenizer {
   // (callers that must refuse them check with FirstInvalidUtf8 first).
   virtual void EncodeText(std::string_view text, bool escape_special, std::vector<int32_t>* ids) const = 0;
 
-  // Appends one pair to *out: the query as encoded by EncodeText, the document as text.
+  // Appends one pair to *out: query and document as encoded by EncodeText.
   // kInvalidArgument if the pair cannot be made to fit (max_length < pair_overhead, or a protected query is
   // too long).
-  virtual Status AppendPair(std::span<const int32_t> query, std::string_view document,
-                            const PairOptions& options, EncodedPairs* out) const = 0;
+  virtual Status AppendEncoded(std::span<const int32_t> query, std::span<const int32_t> document,
+                               const PairOptions& options, EncodedPairs* out) const = 0;
+
+  // The same with the document as text.
+  Status AppendPair(std::span<const int32_t> query, std::string_view document, const PairOptions& options,
+                    EncodedPairs* out) const;
 
   // What `text` (and `pair`, unless its data() is null) becomes, special tokens included, for people to read.
   virtual Result<std::vector<DisplayToken>> Explain(std::string_view text, std::string_view pair,

@@ -23,7 +23,7 @@ struct ModelInfo {
   std::string directory;             // where its files are
   int num_labels = 1;
   Activation activation = Activation::kSigmoid;  // the model's own, from its config.json
-  int max_length = 512;                          // effective limit of a pair in tokens
+  int max_length = 512;  // effective limit of a pair in tokens: of its instance that takes the longest
   std::vector<std::string> labels;
   std::shared_ptr<const Tokenizer> tokenizer;
 };

@@ -93,7 +93,7 @@ TEST(Engine, ScoresAsTheBackendDoesPairByPair) {
     const auto result = engine->Score(ScoreRequest::ForQuery("what is a cat", documents));
     ASSERT_TRUE(result.ok()) << result.status().ToString();
     EXPECT_EQ(result->logits, Directly(backend, "what is a cat", documents)) << name;  // bit-equal
-    EXPECT_EQ(result->counts.real, std::accumulate(result->tokens.begin(), result->tokens.end(), 0));
+    EXPECT_EQ(result->counts.pairs + result->counts.duplicates, 300);
     EXPECT_EQ(result->counts.computed, result->counts.real);
     EXPECT_GT(result->timings.inference_ms, 0);
     EXPECT_GE(result->timings.total_ms, result->timings.inference_ms);
@@ -130,6 +130,59 @@ TEST(Engine, GivesEachInstanceItsOwnMaxLength) {
   for (int i = 0; i < 2; ++i)  // round robin
     longest.push_back(engine->Score(ScoreRequest::ForQuery("cat", documents))->counts.longest);
   EXPECT_THAT(longest, testing::ElementsAre(testing::Gt(16), 16));
+}
+
+TEST(Engine, ServesSeveralModelsByName) {
+  Settings settings = TinySettings();
+  settings.instances.push_back(settings.instances[0]);
+  settings.instances[1].model = std::string(RERANKD_SOURCE_DIR) + "/tests/data/labels3-f16";
+  settings.instances[1].aliases = {"three-labels"};
+  const auto engine = Make(settings);
+  ASSERT_EQ(engine->models().size(), 2u);
+  EXPECT_EQ(engine->model().name, kTiny);
+  EXPECT_THAT(engine->models()[0].aliases, testing::ElementsAre("tiny-random"));
+  EXPECT_THAT(engine->models()[1].aliases, testing::ElementsAre("three-labels", "labels3-f16"));
+  EXPECT_EQ(engine->instances()[1].model, 1);
+  const auto labels = [&](const std::string& model) {
+    ScoreRequest request = ScoreRequest::ForQuery("what is a cat", {"a small animal"});
+    request.model = model;
+    const auto result = engine->Score(std::move(request));
+    EXPECT_TRUE(result.ok()) << result.status().ToString();
+    return result.ok() ? result->logits.size() : 0;
+  };
+  EXPECT_EQ(labels(""), 1u);
+  EXPECT_EQ(labels("tiny-random"), 1u);
+  EXPECT_EQ(labels("three-labels"), 3u);
+  EXPECT_EQ(labels(settings.instances[1].model), 3u);
+  ScoreRequest unknown = ScoreRequest::ForQuery("q", {"d"});
+  unknown.model = "three-label";
+  const Status status = engine->Score(std::move(unknown)).status();
+  EXPECT_EQ(status.code(), Code::kNotFound);
+  EXPECT_THAT(status.message(), AllOf(HasSubstr("did you mean 'three-labels'"), HasSubstr("tiny-random")));
+  settings.instances[0].aliases = {"three-labels"};
+  EXPECT_THAT(Failure(settings).message(), HasSubstr("alias 'three-labels'"));
+}
+
+TEST(Engine, ScoresLongDocumentsInWindows) {
+  Settings settings = TinySettings();
+  settings.documents.overflow = "max_window";
+  settings.cache.scores_mib = 1;
+  const auto engine = Make(settings);
+  std::mt19937 random(5);
+  const std::string text = RandomText(&random, 300);
+  const auto windows = engine->Score(ScoreRequest::ForQuery("what is a cat", {text}));
+  ASSERT_TRUE(windows.ok()) << windows.status().ToString();
+  EXPECT_GT(windows->counts.pairs, 3);
+  EXPECT_EQ(windows->truncated[0], 0);
+  const auto cached = engine->Score(ScoreRequest::ForQuery("what is a cat", {text}));
+  EXPECT_EQ(cached->logits, windows->logits);
+  EXPECT_EQ(cached->counts.cached, 1);
+  ScoreRequest cut = ScoreRequest::ForQuery("what is a cat", {text});
+  cut.overflow.policy = Overflow::kTruncate;
+  const auto truncated = engine->Score(std::move(cut));
+  EXPECT_EQ(truncated->truncated[0], 1);
+  EXPECT_EQ(truncated->counts.pairs, 1);
+  EXPECT_GE(windows->logits[0], truncated->logits[0]);  // the first window is what truncation keeps
 }
 
 TEST(Engine, PassesTheFakeDevicesOptionsOn) {
@@ -182,9 +235,9 @@ TEST(Engine, SaysWhatIsMissingAndTheWayOut) {
   settings.pipeline_mode = "ful";
   EXPECT_THAT(Failure(settings).message(), HasSubstr("did you mean 'full'"));
   settings = TinySettings();
-  settings.instances.push_back(settings.instances[0]);
-  settings.instances[1].model = "other";
-  EXPECT_EQ(Failure(settings).code(), Code::kFailedPrecondition);
+  settings.documents.overflow = "max_windw";
+  EXPECT_THAT(Failure(settings).message(), HasSubstr("did you mean 'max_window'"));
+  settings = TinySettings();
   settings.instances.clear();
   EXPECT_EQ(Failure(settings).code(), Code::kInvalidArgument);
 }

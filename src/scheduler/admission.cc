@@ -5,9 +5,12 @@
 #include <algorithm>
 #include <cmath>
 
+#include "scheduler/overflow.h"
+
 namespace rerankd {
 namespace {
 
+constexpr int64_t kSpecialTokens = 3;
 constexpr double kMemorySeconds = 2;
 constexpr double kLeastRetryMs = 1000;
 
@@ -17,15 +20,33 @@ Status Refuse(const std::string& reason, double wait_ms) {
       .WithRetryAfter(retry_ms);
 }
 
+// A limit of 0 is none.
+int64_t Limited(int64_t tokens, int most) { return most > 0 ? std::min<int64_t>(tokens, most) : tokens; }
+
+int64_t EstimateDocument(const ScoreRequest& request, size_t query_bytes, size_t document_bytes) {
+  const OverflowOptions& overflow = request.overflow;
+  const int64_t limit = std::max(request.pair_options.max_length, 1);
+  if (overflow.max_tokens_per_query == 0 && overflow.max_tokens_per_doc == 0 &&
+      overflow.policy != Overflow::kMaxWindow)
+    return std::min(limit, static_cast<int64_t>((query_bytes + document_bytes) / 4) + kSpecialTokens);
+  const int64_t query = Limited(static_cast<int64_t>(query_bytes / 4), overflow.max_tokens_per_query);
+  const int64_t document = Limited(static_cast<int64_t>(document_bytes / 4), overflow.max_tokens_per_doc);
+  const int64_t whole = query + document + kSpecialTokens;
+  const int64_t room = limit - query - kSpecialTokens;
+  if (overflow.policy != Overflow::kMaxWindow || room < 1) return std::min(limit, whole);
+  const WindowPlan plan = WindowPlan::For(overflow, static_cast<size_t>(room));
+  const auto windows = static_cast<int64_t>(plan.Count(static_cast<size_t>(document)));
+  if (windows == 1) return std::min(limit, whole);
+  return windows * (query + kSpecialTokens + static_cast<int64_t>(plan.window));
+}
+
 }  // namespace
 
-int64_t EstimateTokens(const ScoreRequest& request, int begin, int end) {
-  const int64_t limit = std::max(request.pair_options.max_length, 1);
+int64_t EstimateTokens(const ScoreRequest& request, std::span<const int32_t> documents) {
   int64_t tokens = 0;
-  for (int i = begin; i < end; ++i) {
+  for (const int32_t i : documents) {
     const Document& document = request.documents[static_cast<size_t>(i)];
-    const size_t bytes = document.text.size() + request.queries[document.query].size();
-    tokens += std::min(limit, static_cast<int64_t>(bytes / 4) + 3);
+    tokens += EstimateDocument(request, request.queries[document.query].size(), document.text.size());
   }
   return tokens;
 }

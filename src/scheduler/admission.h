@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 
 #include "base/clock.h"
 #include "base/status.h"
@@ -11,9 +12,9 @@
 
 namespace rerankd {
 
-// Tokens that documents [begin, end) are charged before they are tokenised: min(max_length, bytes / 4 + 3) a
-// pair.
-int64_t EstimateTokens(const ScoreRequest& request, int begin, int end);
+// Tokens that `documents` of a settled request (overflow.h) are charged before they are tokenised:
+// min(max_length, bytes / 4 + 3) a pair; in windows, the sum over the windows that bytes / 4 tokens need.
+int64_t EstimateTokens(const ScoreRequest& request, std::span<const int32_t> documents);
 
 // How fast work is done: units per second of busy time, as an average that forgets with a time constant of
 // two busy seconds.

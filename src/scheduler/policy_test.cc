@@ -1,4 +1,5 @@
-// The pure policies one by one: admission, routing, batch budget and packing, window, fair queue.
+// The pure policies one by one: admission, overflow, caches, routing, batch budget and packing, window, fair
+// queue.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -7,7 +8,9 @@
 
 #include "scheduler/admission.h"
 #include "scheduler/batch_policy.h"
+#include "scheduler/caches.h"
 #include "scheduler/fair_queue.h"
+#include "scheduler/overflow.h"
 #include "scheduler/routing.h"
 #include "scheduler/window.h"
 
@@ -22,10 +25,141 @@ TEST(Admission, ChargesAQuarterOfTheBytesUpToMaxLength) {
   ScoreRequest request = ScoreRequest::ForQuery(std::string(10, 'q'), {std::string(30, 'd'), ""});
   request.documents.push_back({std::string(100'000, 'd'), 0});
   request.pair_options.max_length = 128;
-  EXPECT_EQ(EstimateTokens(request, 0, 1), 13);
-  EXPECT_EQ(EstimateTokens(request, 1, 2), 5);
-  EXPECT_EQ(EstimateTokens(request, 2, 3), 128);
-  EXPECT_EQ(EstimateTokens(request, 0, 3), 146);
+  EXPECT_EQ(EstimateTokens(request, std::vector<int32_t>{0}), 13);
+  EXPECT_EQ(EstimateTokens(request, std::vector<int32_t>{1}), 5);
+  EXPECT_EQ(EstimateTokens(request, std::vector<int32_t>{2}), 128);
+  EXPECT_EQ(EstimateTokens(request, std::vector<int32_t>{0, 1, 2}), 146);
+}
+
+TEST(Admission, ChargesLimitsAndWindows) {
+  ScoreRequest request = ScoreRequest::ForQuery(std::string(40, 'q'), {std::string(800, 'd')});
+  request.pair_options.max_length = 113;
+  const std::vector<int32_t> all = {0};
+  request.overflow.max_tokens_per_doc = 50;
+  EXPECT_EQ(EstimateTokens(request, all), 10 + 50 + 3);
+  request.overflow.max_tokens_per_query = 4;
+  EXPECT_EQ(EstimateTokens(request, all), 4 + 50 + 3);
+  request.overflow = {};
+  request.overflow.policy = Overflow::kMaxWindow;  // 200 tokens: windows of 100 begin at 0, 50 and 100
+  EXPECT_EQ(EstimateTokens(request, all), 3 * 113);
+  request.overflow.max_windows_per_doc = 2;
+  EXPECT_EQ(EstimateTokens(request, all), 2 * 113);
+}
+
+TEST(SettleOverflow, TakesFromTheServerWhatTheRequestDoesNotSay) {
+  OverflowOptions defaults;
+  defaults.policy = Overflow::kMaxWindow;
+  defaults.max_tokens_per_doc = 1000;
+  defaults.window = 100;
+  defaults.stride = 80;
+  defaults.max_windows_per_doc = 8;
+  ScoreRequest request;
+  ASSERT_TRUE(SettleOverflow(defaults, &request).ok());
+  EXPECT_EQ(request.overflow.policy, Overflow::kMaxWindow);
+  EXPECT_EQ(request.pair_options.truncation, Truncation::kDocumentOnly);  // the query is whole in each window
+  EXPECT_EQ(request.overflow.max_tokens_per_doc, 1000);
+  EXPECT_EQ(request.overflow.window, 100);
+  EXPECT_EQ(request.overflow.stride, 80);
+  EXPECT_EQ(request.overflow.max_windows_per_doc, 8);
+
+  ScoreRequest own;
+  own.overflow.window = 50;  // the server's stride belongs to the server's window
+  own.overflow.max_windows_per_doc = 9;
+  ASSERT_TRUE(SettleOverflow(defaults, &own).ok());
+  EXPECT_EQ(own.overflow.stride, 0);
+  EXPECT_EQ(own.overflow.max_windows_per_doc, 8);  // may only be lowered
+
+  ScoreRequest strict;  // TEI's `truncate: false`
+  strict.pair_options.truncation = Truncation::kError;
+  ASSERT_TRUE(SettleOverflow(defaults, &strict).ok());
+  EXPECT_EQ(strict.overflow.policy, Overflow::kError);
+  ScoreRequest cut;
+  cut.pair_options.truncation = Truncation::kError;
+  cut.overflow.policy = Overflow::kTruncate;
+  ASSERT_TRUE(SettleOverflow(defaults, &cut).ok());
+  EXPECT_EQ(cut.pair_options.truncation, Truncation::kLongestFirst);
+}
+
+TEST(SettleOverflow, RefusesNonsense) {
+  ScoreRequest gaps;
+  gaps.overflow.window = 10;
+  gaps.overflow.stride = 11;
+  EXPECT_THAT(SettleOverflow({}, &gaps).message(), HasSubstr("stride 11 is longer than the window of 10"));
+  ScoreRequest negative;
+  negative.overflow.max_tokens_per_doc = -4;
+  EXPECT_THAT(SettleOverflow({}, &negative).message(), HasSubstr("-4"));
+  EXPECT_THAT(ParseOverflow("max_windw").status().message(), HasSubstr("did you mean 'max_window'"));
+}
+
+// Windows begin every stride, none is longer than the window, and together they cover all or say so.
+TEST(WindowPlan, CoversTheDocument) {
+  std::mt19937 random(1);
+  for (int k = 0; k < 2000; ++k) {
+    OverflowOptions options;
+    options.window = static_cast<int>(random() % 40);
+    options.stride = options.window > 0 ? static_cast<int>(random()) % (options.window + 1) : 0;
+    options.stride = std::max(options.stride, 0);
+    options.max_windows_per_doc = static_cast<int>(random() % 4);
+    const size_t room = 1 + random() % 50, tokens = random() % 200;
+    const WindowPlan plan = WindowPlan::For(options, room);
+    size_t covered = 0;
+    const size_t count = plan.Count(tokens);
+    for (size_t i = 0; i < count; ++i) {
+      const TokenWindow window = plan.At(i, tokens);
+      ASSERT_LE(window.begin, covered);  // no gap
+      ASSERT_LE(window.size, room);
+      ASSERT_TRUE(i == 0 || window.begin + window.size > covered) << "a window that adds nothing";
+      covered = window.begin + window.size;
+    }
+    ASSERT_EQ(plan.Cuts(tokens), covered < tokens);
+    ASSERT_TRUE(covered == tokens || count == static_cast<size_t>(options.max_windows_per_doc));
+  }
+}
+
+TEST(LruMap, ForgetsWhatWasNotUsedForLongest) {
+  using Map = LruMap<int>;
+  Map map(3 * Map::kEntryBytes + 10);
+  const auto key = [](uint64_t k) { return Hash128{k, 0}; };
+  for (int i = 0; i < 3; ++i) map.Put(key(static_cast<uint64_t>(i)), i * 10, 0);
+  ASSERT_NE(map.Find(key(0)), nullptr);
+  map.Put(key(3), 30, 0);  // takes the place of 1
+  EXPECT_EQ(map.Find(key(1)), nullptr);
+  EXPECT_EQ(*map.Find(key(0)), 0);
+  EXPECT_EQ(*map.Find(key(3)), 30);
+  map.Put(key(4), 40, 10 + Map::kEntryBytes);  // as large as two
+  EXPECT_EQ(map.stats().entries, 2);
+  EXPECT_EQ(*map.Find(key(3)), 30);
+  map.Put(key(5), 50, 1000);  // larger than the map
+  EXPECT_EQ(map.Find(key(5)), nullptr);
+  EXPECT_EQ(map.stats().hits, 4);
+  EXPECT_EQ(map.stats().misses, 2);
+  EXPECT_EQ(map.stats().evicted, 3);
+  EXPECT_LE(map.stats().bytes, map.stats().capacity_bytes);
+}
+
+// Any order of equal and different documents: units are the first of each, and every document finds its own.
+TEST(Job, MergesEqualDocumentsOfAQuery) {
+  for (uint32_t seed = 0; seed < 200; ++seed) {
+    std::mt19937 random(seed);
+    ScoreRequest request;
+    request.queries = {"a", "b"};
+    for (size_t i = random() % 30; i > 0; --i)
+      request.documents.push_back({std::string(random() % 3, static_cast<char>('x' + random() % 2)),
+                                   static_cast<uint32_t>(random() % 2)});
+    const Job job(request, nullptr);
+    std::map<std::pair<uint32_t, std::string>, int32_t> firsts;
+    std::vector<int32_t> units;
+    for (size_t i = 0; i < request.documents.size(); ++i) {
+      const Document& document = request.documents[i];
+      const auto [entry, added] =
+          firsts.emplace(std::pair(document.query, document.text), static_cast<int32_t>(i));
+      if (added) units.push_back(entry->second);
+      const int32_t unit = job.unit_of.empty() ? static_cast<int32_t>(i) : job.unit_of[i];
+      ASSERT_EQ(job.units.at(static_cast<size_t>(unit)), entry->second);
+    }
+    ASSERT_EQ(job.units, units);
+    EXPECT_EQ(Job(request, nullptr, false).units.size(), request.documents.size());
+  }
 }
 
 TEST(Admission, RateFollowsTheRecentSpeed) {
@@ -120,23 +254,26 @@ TEST(BatchBudget, GivesPaddedBackendsAQuantumOfTime) {
   EXPECT_EQ(BatchBudget(view), 2000);
 }
 
-TEST(Window, ClosesByTimeOrByCount) {
+TEST(Window, ClosesByTimeByCountOrByTokens) {
   VirtualClock clock;
-  BatchWindow window({true, 3, milliseconds(50), false});
+  BatchWindow window({true, 3, milliseconds(50), false, 1000});
   EXPECT_EQ(window.closes(), std::nullopt);
-  EXPECT_EQ(window.Join(7, clock.Now()).window, 7u);
+  EXPECT_EQ(window.Join(7, clock.Now(), 100).window, 7u);
   clock.Advance(milliseconds(49));
   EXPECT_EQ(window.CloseAt(clock.Now()), 0u);
-  EXPECT_EQ(window.Join(8, clock.Now()).window, 7u);
+  EXPECT_EQ(window.Join(8, clock.Now(), 100).window, 7u);
   clock.Advance(milliseconds(1));  // 50 ms after the first request, not after the last
   EXPECT_EQ(window.CloseAt(clock.Now()), 7u);
   EXPECT_EQ(window.CloseAt(clock.Now()), 0u);
-  EXPECT_FALSE(window.Join(9, clock.Now()).full);
-  EXPECT_FALSE(window.Join(10, clock.Now()).full);
-  const auto last = window.Join(11, clock.Now());
+  EXPECT_FALSE(window.Join(9, clock.Now(), 100).full);
+  EXPECT_FALSE(window.Join(10, clock.Now(), 100).full);
+  const auto last = window.Join(11, clock.Now(), 100);
   EXPECT_TRUE(last.full);
   EXPECT_EQ(last.window, 9u);
   EXPECT_EQ(window.closes(), std::nullopt);
+  EXPECT_FALSE(window.Join(12, clock.Now(), 999).full);
+  EXPECT_TRUE(window.Join(13, clock.Now(), 1).full);
+  EXPECT_TRUE(window.Join(14, clock.Now(), 5000).full);
 }
 
 // A flow of the fair queue with its pairs.
@@ -144,8 +281,8 @@ class FlowMaker {
  public:
   std::shared_ptr<Job> Add(FairQueue* queue, const std::vector<int>& lengths, const std::string& tenant = "",
                            double weight = 1) {
-    auto job =
-        std::make_shared<Job>(ScoreRequest::ForQuery("q", std::vector<std::string>(lengths.size())), nullptr);
+    auto job = std::make_shared<Job>(ScoreRequest::ForQuery("q", std::vector<std::string>(lengths.size())),
+                                     nullptr, false);
     job->flow = next_++;
     queue->Open(job->flow, tenant, weight, false);
     std::vector<QueuedPair> pairs;

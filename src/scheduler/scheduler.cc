@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/cpu.h"
+#include "scheduler/result.h"
 
 namespace rerankd {
 namespace {
@@ -16,35 +17,7 @@ void Scatter(const MicroBatch& batch, std::span<const float> logits, int num_lab
   for (size_t i = 0; i < batch.pairs.size(); ++i) {
     const QueuedPair& pair = batch.pairs[i];
     std::copy_n(logits.data() + i * width, width,
-                pair.job->logits.data() + static_cast<size_t>(pair.index) * width);
-  }
-}
-
-double SpanMs(TimePoint from, TimePoint to) { return to > from ? ToMs(to - from) : 0; }
-
-ScoreResult ResultOf(Job* job, TimePoint now) {
-  ScoreResult result;
-  result.logits = std::move(job->logits);
-  result.num_labels = job->num_labels;
-  result.tokens = std::move(job->tokens);
-  result.truncated = std::move(job->truncated);
-  result.timings.queue_ms = SpanMs(job->accepted, job->first_start);
-  result.timings.tokenize_ms = ToMs(job->tokenize_time);
-  result.timings.inference_ms = SpanMs(job->first_start, job->last_end);
-  result.timings.compute_ms = job->compute_ms;
-  result.timings.total_ms = SpanMs(job->accepted, now);
-  result.counts = job->counts;
-  result.counts.pairs = job->size();
-  result.worker = job->worker;
-  return result;
-}
-
-void Complete(const Finished& finished) {
-  Job* job = finished.job.get();
-  if (finished.status.ok()) {
-    job->done(ResultOf(job, Now()));
-  } else {
-    job->done(finished.status);
+                pair.rows->logits.data() + static_cast<size_t>(pair.index) * width);
   }
 }
 
@@ -55,25 +28,56 @@ Status Blame(const Status& status, const std::string& backend, const Job& first)
 }
 
 Status CheckInstances(const std::vector<SchedulerInstance>& instances, PipelineMode mode) {
-  if (mode != PipelineMode::kTokenizationOnly && instances.empty())
-    return InvalidArgument("the scheduler needs at least one instance");
+  if (instances.empty()) return InvalidArgument("the scheduler needs at least one instance");
   for (const SchedulerInstance& instance : instances)
-    if (instance.workers.empty())
+    if (mode != PipelineMode::kTokenizationOnly && instance.workers.empty())
       return InvalidArgument("instance " + instance.name + " has no workers: it needs at least one");
   return {};
 }
 
-std::vector<InstanceSpec> Specs(const std::vector<SchedulerInstance>& instances, int max_length) {
-  if (instances.empty()) {
-    InstanceSpec tokenizer{"tokenizer", {}, max_length, 0};
-    tokenizer.caps.max_tokens = max_length;
-    return {tokenizer};
+InstanceSpec SpecOf(const SchedulerInstance& instance) {
+  InstanceSpec spec;
+  spec.name = instance.name;
+  spec.model = instance.model;
+  spec.max_length = instance.max_length;
+  spec.workers = static_cast<int>(instance.workers.size());
+  if (instance.workers.empty()) {
+    spec.caps.max_tokens = instance.max_length;
+  } else {
+    spec.caps = instance.workers.front()->caps();
   }
+  return spec;
+}
+
+std::vector<InstanceSpec> Specs(const std::vector<SchedulerInstance>& instances) {
   std::vector<InstanceSpec> specs;
-  for (const SchedulerInstance& instance : instances)
-    specs.push_back({instance.name, instance.workers.front()->caps(), instance.max_length,
-                     static_cast<int>(instance.workers.size())});
+  for (const SchedulerInstance& instance : instances) specs.push_back(SpecOf(instance));
   return specs;
+}
+
+// Instances that share a tokenizer share cached token ids.
+std::vector<std::unique_ptr<PairEncoder>> Encoders(const std::vector<SchedulerInstance>& instances,
+                                                   PipelineMode mode, Caches* caches) {
+  std::vector<std::unique_ptr<PairEncoder>> encoders;
+  std::vector<const Tokenizer*> known;
+  for (const SchedulerInstance& instance : instances) {
+    if (mode == PipelineMode::kInferenceOnly) {
+      encoders.push_back(std::make_unique<SyntheticEncoder>());
+      continue;
+    }
+    auto id = std::find(known.begin(), known.end(), instance.tokenizer);
+    if (id == known.end()) id = known.insert(id, instance.tokenizer);
+    encoders.push_back(std::make_unique<TokenizingEncoder>(instance.tokenizer, caches,
+                                                           static_cast<int>(id - known.begin())));
+  }
+  return encoders;
+}
+
+std::vector<std::unique_ptr<Backend>> TakeBackends(std::vector<SchedulerInstance>* instances) {
+  std::vector<std::unique_ptr<Backend>> backends;
+  for (SchedulerInstance& instance : *instances)
+    std::move(instance.workers.begin(), instance.workers.end(), std::back_inserter(backends));
+  return backends;
 }
 
 std::vector<std::string> BackendNames(const std::vector<InstanceSpec>& specs) {
@@ -87,31 +91,26 @@ std::vector<std::string> BackendNames(const std::vector<InstanceSpec>& specs) {
 
 }  // namespace
 
-Result<std::unique_ptr<Scheduler>> Scheduler::Create(const CoreOptions& options, const Tokenizer* tokenizer,
+Result<std::unique_ptr<Scheduler>> Scheduler::Create(CoreOptions options,
                                                      std::vector<SchedulerInstance> instances,
-                                                     int max_length) {
-  if (options.mode == PipelineMode::kTokenizationOnly) instances.clear();
+                                                     const CacheSizes& caches) {
   RERANKD_RETURN_IF_ERROR(CheckInstances(instances, options.mode));
-  std::unique_ptr<PairEncoder> encoder;
-  if (options.mode == PipelineMode::kInferenceOnly) {
-    encoder = std::make_unique<SyntheticEncoder>();
-  } else {
-    encoder = std::make_unique<TokenizingEncoder>(tokenizer);
-  }
-  std::vector<InstanceSpec> specs = Specs(instances, max_length);
-  std::vector<std::unique_ptr<Backend>> backends;
-  for (SchedulerInstance& instance : instances)
-    std::move(instance.workers.begin(), instance.workers.end(), std::back_inserter(backends));
-  return std::unique_ptr<Scheduler>(
-      new Scheduler(options, std::move(encoder), std::move(specs), std::move(backends)));
+  if (options.mode == PipelineMode::kTokenizationOnly)
+    for (SchedulerInstance& instance : instances) instance.workers.clear();
+  // Without a tokenizer a score depends on a document's place, not on its text.
+  if (options.mode == PipelineMode::kInferenceOnly) options.merge_equal = false;
+  options.score_cache = caches.score_bytes > 0 && options.mode == PipelineMode::kFull;
+  return std::unique_ptr<Scheduler>(new Scheduler(options, std::move(instances), caches));
 }
 
-Scheduler::Scheduler(const CoreOptions& options, std::unique_ptr<PairEncoder> encoder,
-                     std::vector<InstanceSpec> specs, std::vector<std::unique_ptr<Backend>> backends)
-    : encoder_(std::move(encoder)),
-      backends_(std::move(backends)),
-      backend_names_(BackendNames(specs)),
-      core_(options, std::move(specs)),
+Scheduler::Scheduler(const CoreOptions& options, std::vector<SchedulerInstance> instances,
+                     const CacheSizes& caches)
+    : options_(options),
+      caches_(caches.document_bytes, options.score_cache ? caches.score_bytes : 0),
+      encoders_(Encoders(instances, options.mode, &caches_)),
+      backend_names_(BackendNames(Specs(instances))),
+      core_(options, Specs(instances)),
+      backends_(TakeBackends(&instances)),
       usage_(backends_.size()),
       worker_ready_(static_cast<size_t>(core_.group_count())) {
   for (int i = 0; i < std::max(options.tokenizer_threads, 1); ++i)
@@ -133,7 +132,7 @@ Scheduler::~Scheduler() {
 }
 
 Status Scheduler::Submit(ScoreRequest request, Completion done) {
-  auto job = std::make_shared<Job>(std::move(request), std::move(done));
+  auto job = std::make_shared<Job>(std::move(request), std::move(done), options_.merge_equal);
   bool timer_moved = false;
   {
     std::lock_guard lock(mutex_);
@@ -164,6 +163,8 @@ EngineStats Scheduler::stats() const {
     stats.usage.device_bytes += usage.device_bytes;
     stats.usage.device_utilization = std::max(stats.usage.device_utilization, usage.device_utilization);
   }
+  stats.document_cache = caches_.documents.stats();
+  stats.score_cache = caches_.scores.stats();
   return stats;
 }
 
@@ -181,7 +182,7 @@ void Scheduler::TokenizerLoop(int thread) {
     if (core_.has_slices()) tokenizer_ready_.notify_one();
     lock.unlock();
     const TimePoint start = Now();
-    const Status status = encoder_->Encode(&*slice);
+    const Status status = encoders_[static_cast<size_t>(slice->job->instance)]->Encode(&*slice);
     const Duration took = Now() - start;
     lock.lock();
     const int group = core_.group_of_instance(slice->job->instance);
@@ -219,7 +220,7 @@ bool Scheduler::Run(int worker, const MicroBatch& batch, Batch* views, std::vect
   Backend* backend = backends_[static_cast<size_t>(worker)].get();
   const int num_labels = backend->caps().num_labels;
   views->Clear();
-  for (const QueuedPair& pair : batch.pairs) views->Add(pair.job->pairs[static_cast<size_t>(pair.index)]);
+  for (const QueuedPair& pair : batch.pairs) views->Add(pair.rows->pairs[pair.index]);
   logits->resize(batch.pairs.size() * static_cast<size_t>(num_labels));
 
   const Job& first = *batch.shares.front().job;
@@ -275,6 +276,14 @@ void Scheduler::CompletionLoop() {
       WakeAllWorkers();
     }
   }
+}
+
+void Scheduler::Complete(const Finished& finished) {
+  Job* job = finished.job.get();
+  if (!finished.status.ok()) return job->done(finished.status);
+  Result<ScoreResult> result = TakeResult(job, Now(), options_.score_cache ? &caches_.scores : nullptr);
+  if (result.ok() || job->worker < 0) return job->done(std::move(result));
+  job->done(Blame(result.status(), backend_names_[static_cast<size_t>(job->worker)], *job));
 }
 
 void Scheduler::WakeWorkers(int group, int count) {

@@ -16,25 +16,32 @@
 #include "core/request.h"
 #include "core/stats.h"
 #include "core/tokenizer.h"
+#include "scheduler/caches.h"
 #include "scheduler/encoder.h"
 #include "scheduler/scheduler_core.h"
 
 namespace rerankd {
 
-// Backends of one kind, one worker thread each. At least one.
+// Backends of one kind, one worker thread each. At least one, but none in mode kTokenizationOnly.
 struct SchedulerInstance {
   std::string name;
+  std::string model;                     // instances of one model are told by it
+  const Tokenizer* tokenizer = nullptr;  // outlives the scheduler; may be null in mode kInferenceOnly only
   int max_length = 512;
   std::vector<std::unique_ptr<Backend>> workers;
 };
 
+struct CacheSizes {
+  int64_t document_bytes = 0, score_bytes = 0;  // 0 = off
+};
+
 class Scheduler {
  public:
-  // Starts the threads. `tokenizer` outlives the scheduler; null in mode kInferenceOnly only. In mode
-  // kTokenizationOnly `instances` is empty and `max_length` limits the pairs.
-  static Result<std::unique_ptr<Scheduler>> Create(const CoreOptions& options, const Tokenizer* tokenizer,
+  // Starts the threads. At least one instance; the model of the first one is the default. Without effect:
+  // either cache in mode kInferenceOnly, the score cache in mode kTokenizationOnly.
+  static Result<std::unique_ptr<Scheduler>> Create(CoreOptions options,
                                                    std::vector<SchedulerInstance> instances,
-                                                   int max_length = 512);
+                                                   const CacheSizes& caches = {});
   ~Scheduler();  // drains
 
   // Never blocks for long: no kernel, tokenizer or completion runs in it. A failure means that the request
@@ -47,8 +54,7 @@ class Scheduler {
   EngineStats stats() const;
 
  private:
-  Scheduler(const CoreOptions& options, std::unique_ptr<PairEncoder> encoder, std::vector<InstanceSpec> specs,
-            std::vector<std::unique_ptr<Backend>> backends);
+  Scheduler(const CoreOptions& options, std::vector<SchedulerInstance> instances, const CacheSizes& caches);
 
   void TokenizerLoop(int thread);
   void WorkerLoop(int worker);
@@ -59,14 +65,17 @@ class Scheduler {
   void WakeWorkers(int group, int count);
   void WakeAllWorkers();
   void SampleUsage(int worker);
+  void Complete(const Finished& finished);
 
-  const std::unique_ptr<PairEncoder> encoder_;
-  const std::vector<std::unique_ptr<Backend>> backends_;  // by worker
-  const std::vector<std::string> backend_names_;          // by worker, for messages
+  const CoreOptions options_;
+  Caches caches_;
+  const std::vector<std::unique_ptr<PairEncoder>> encoders_;  // by instance
+  const std::vector<std::string> backend_names_;              // by worker, for messages
   const CancelFlag never_;
 
   mutable std::mutex mutex_;
   SchedulerCore core_;
+  const std::vector<std::unique_ptr<Backend>> backends_;  // by worker
   bool stopping_ = false;
   bool completing_ = false;
   std::vector<BackendUsage> usage_;  // by worker

@@ -1,21 +1,24 @@
 #include "scheduler/scheduler_core.h"
 
 #include <algorithm>
+#include <span>
 #include <tuple>
 
 #include "base/text.h"
+#include "scheduler/overflow.h"
 
 namespace rerankd {
 namespace {
 
-constexpr int kSliceDocuments = 64;
+constexpr int kSliceUnits = 64;
 constexpr size_t kSliceBytes = 128 << 10;
+constexpr double kLeastWeight = 1e-3;
 // Cancelled requests that wait are noticed at this interval; they are never computed in any case.
 constexpr Duration kSweepInterval = std::chrono::milliseconds(10);
 
 bool SameKind(const InstanceSpec& a, const InstanceSpec& b) {
   const auto key = [](const InstanceSpec& s) {
-    return std::tie(s.caps.name, s.caps.device, s.caps.precision, s.caps.padded, s.caps.max_tokens,
+    return std::tie(s.model, s.caps.name, s.caps.device, s.caps.precision, s.caps.padded, s.caps.max_tokens,
                     s.caps.max_rows, s.caps.num_labels, s.caps.batch_tokens, s.max_length);
   };
   return key(a) == key(b);
@@ -28,6 +31,12 @@ int64_t PreferredTokens(const CoreOptions& options, const BackendCaps& caps) {
 // What all workers of an instance take in one round, at least two micro-batches.
 int64_t Quantum(const CoreOptions& options, const InstanceSpec& spec) {
   return PreferredTokens(options, spec.caps) * std::max(spec.workers, 2);
+}
+
+// Tokens that units [begin, end) are charged before they are tokenised.
+int64_t Estimate(const Job& job, int begin, int end) {
+  return EstimateTokens(job.request, std::span(job.units).subspan(static_cast<size_t>(begin),
+                                                                  static_cast<size_t>(end - begin)));
 }
 
 Status LapseOf(const Job& job, TimePoint now) {
@@ -62,6 +71,7 @@ SchedulerCore::SchedulerCore(const CoreOptions& options, std::vector<InstanceSpe
       workers_.back().stats.instance = id;
     }
     const bool by_length = spec.caps.padded || (options.window.enabled && options.window.length_aware);
+    last_instance_[spec.model] = -1;
     instances_.push_back({spec, static_cast<int>(group - groups_.begin()), spec.workers, 0,
                           FairQueue(Quantum(options, spec), by_length), BatchWindow(options.window)});
   }
@@ -75,14 +85,15 @@ void SchedulerCore::StopAdmission() {
 Status SchedulerCore::Admit(const std::shared_ptr<Job>& job, TimePoint now) {
   job->accepted = now;
   RERANKD_RETURN_IF_ERROR(CheckRequest(job.get(), now));
-  const int last = last_instance_;
-  RERANKD_RETURN_IF_ERROR(Route(job.get()));
-  job->queued_cost = EstimateTokens(job->request, 0, job->size());
+  const auto last = last_instance_.find(job->request.model);
+  if (last == last_instance_.end()) return NotFound("no instance has model '" + job->request.model + "'");
+  RERANKD_RETURN_IF_ERROR(Route(job.get(), last->second));
+  job->queued_cost = Estimate(*job, 0, job->size());
   if (Status room = CheckRoom(*job, now); !room.ok()) {
-    last_instance_ = last;  // a refused request takes no turn
     if (room.code() == Code::kResourceExhausted) ++counters_.rejected;
     return room;
   }
+  last->second = job->instance;  // a refused request takes no turn
   job->position = jobs_.insert(jobs_.end(), job);
   Enqueue(job.get());
   return {};
@@ -92,31 +103,34 @@ Status SchedulerCore::CheckRequest(Job* job, TimePoint now) {
   ScoreRequest& request = job->request;
   if (stopped_) return Unavailable("the server is draining: send new requests elsewhere");
   if (request.documents.empty()) return InvalidArgument("the request has no documents: send at least one");
-  for (int i = 0; i < job->size(); ++i) {
-    const uint32_t query = request.documents[static_cast<size_t>(i)].query;
+  for (size_t i = 0; i < request.documents.size(); ++i) {
+    const uint32_t query = request.documents[i].query;
     if (query >= request.queries.size())
       return InvalidArgument("document " + std::to_string(i) + " refers to query " + std::to_string(query) +
                              " of " + std::to_string(request.queries.size()));
   }
+  if (request.model.empty()) request.model = instances_.front().spec.model;
   if (!request.deadline && options_.default_deadline_ms > 0)
     request.deadline = now + FromMs(options_.default_deadline_ms);
   return job->Lapsed(now) ? LapseOf(*job, now) : Status();
 }
 
-Status SchedulerCore::Route(Job* job) {
+Status SchedulerCore::Route(Job* job, int last) {
   std::vector<InstanceLoad> loads;
   loads.reserve(instances_.size());
   const bool needs_workers = options_.mode != PipelineMode::kTokenizationOnly;
-  for (const Instance& instance : instances_)
-    loads.push_back({!needs_workers || instance.live_workers > 0, instance.requests});
-  job->instance = ChooseInstance(options_.routing, loads, last_instance_);
+  for (const Instance& instance : instances_) {
+    const bool works = !needs_workers || instance.live_workers > 0;
+    loads.push_back({works && instance.spec.model == job->request.model, instance.requests});
+  }
+  job->instance = ChooseInstance(options_.routing, loads, last);
   if (job->instance < 0) return lost_reason_;
-  last_instance_ = job->instance;
+  job->group = home(*job).group;
   const InstanceSpec& spec = home(*job).spec;
   PairOptions& pairs = job->request.pair_options;
   pairs.max_length = std::min({pairs.max_length, spec.max_length, spec.caps.max_tokens});
   job->num_labels = spec.caps.num_labels;
-  return {};
+  return SettleOverflow(options_.documents, &job->request);
 }
 
 // What the fair queue may serve before this request: of every other one no more than this one's cost and one
@@ -154,11 +168,12 @@ Status SchedulerCore::CheckRoom(const Job& job, TimePoint now) const {
 void SchedulerCore::Enqueue(Job* job) {
   Instance& instance = home(*job);
   const auto n = static_cast<size_t>(job->size());
-  job->pending_pairs = job->size();
   job->queries = std::make_unique<EncodedQuery[]>(job->request.queries.size());
-  job->pairs.resize(n);
   job->tokens.resize(n);
   job->truncated.resize(n);
+  job->cached.resize(n);
+  if (options_.score_cache) job->keys.resize(n);
+  counters_.duplicate_documents += static_cast<int64_t>(job->request.documents.size() - n);
   if (options_.mode != PipelineMode::kTokenizationOnly)
     job->logits.resize(n * static_cast<size_t>(job->num_labels));
 
@@ -172,17 +187,16 @@ void SchedulerCore::Enqueue(Job* job) {
   job->flow = next_flow_++;
   bool full = false;
   if (options_.window.enabled) {
-    const auto joined = instance.window.Join(job->flow, job->accepted);
+    const auto joined = instance.window.Join(job->flow, job->accepted, cost);
     job->flow = joined.window;
     full = joined.full;
     Held& held = held_[job->flow];
     held.instance = job->instance;
     ++held.unencoded;
   }
-  const std::string& tenant = options_.window.enabled ? std::string() : job->request.tenant;
-  const auto weight = options_.tenant_weights.find(tenant);
-  instance.queue.Open(job->flow, tenant, weight == options_.tenant_weights.end() ? 1 : weight->second,
-                      options_.window.enabled);
+  const bool shared = options_.window.enabled;  // by several tenants
+  instance.queue.Open(job->flow, shared ? std::string() : job->request.tenant,
+                      shared ? 1 : std::max(kLeastWeight, job->request.weight), shared);
   if (full) CloseWindow(job->flow);
 }
 
@@ -197,16 +211,16 @@ std::optional<Slice> SchedulerCore::NextSlice(TimePoint now) {
       continue;
     }
     size_t bytes = 0;
-    slice.begin = slice.end = job->next_document;
-    while (slice.end < job->size() && slice.end - slice.begin < kSliceDocuments && bytes < kSliceBytes)
-      bytes += job->request.documents[static_cast<size_t>(slice.end++)].text.size();
-    slice.estimate = EstimateTokens(job->request, slice.begin, slice.end);
-    job->next_document = slice.end;
+    slice.begin = slice.end = job->next_unit;
+    while (slice.end < job->size() && slice.end - slice.begin < kSliceUnits && bytes < kSliceBytes)
+      bytes += job->document(slice.end++).text.size();
+    slice.estimate = Estimate(*job, slice.begin, slice.end);
+    job->next_unit = slice.end;
     if (job->stage == Job::Stage::kWaiting) {
       job->stage = Job::Stage::kTokenizing;
       if (options_.mode == PipelineMode::kTokenizationOnly) job->first_start = now;
     }
-    if (slice.end < job->size()) tokenizer_ring_.push_back(slice.job);
+    if (slice.end < job->size() && options_.spread_slices) tokenizer_ring_.push_back(slice.job);
     return slice;
   }
   return std::nullopt;
@@ -220,32 +234,49 @@ int SchedulerCore::SliceDone(Slice slice, const Status& status, Duration took) {
     Finish(job, status);
     return 0;
   }
-  const int64_t tokens = slice.encoded->tokens();
-  tokenizer_rate_.Add(tokens, took);
+  tokenizer_rate_.Add(slice.estimate, took);  // what waits is estimated too
   if (job->finished) return 0;
-  Charge(job, tokens - slice.estimate);
-  job->counts.real += tokens;
-  std::vector<QueuedPair> pairs;
-  pairs.reserve(static_cast<size_t>(slice.end - slice.begin));
-  for (int i = slice.begin; i < slice.end; ++i) {
-    const auto at = static_cast<size_t>(i);
-    pairs.push_back({job, i, job->tokens[at]});
-    job->counts.longest = std::max(job->counts.longest, job->tokens[at]);
-    job->counts.truncated_pairs += job->truncated[at];
-  }
-  job->slices.push_back(std::move(slice.encoded));
+  if (!options_.spread_slices && job->next_unit < job->size()) tokenizer_ring_.push_back(slice.job);
   job->encoded += slice.end - slice.begin;
+  const int64_t tokens = slice.encoded->pairs.tokens();
+  Charge(job, tokens - slice.estimate);
   if (options_.mode == PipelineMode::kTokenizationOnly) {
-    job->pending_pairs -= slice.end - slice.begin;
-    if (job->pending_pairs == 0) Finish(job, {});
-    return 0;
+    CountRows(job, *slice.encoded);
+    Charge(job, -tokens);
+  } else {
+    TakeRows(job, std::move(slice.encoded));
   }
-  if (job->stage == Job::Stage::kTokenizing) job->stage = Job::Stage::kReady;
-  Instance& instance = home(*job);
-  instance.queue.Push(job->flow, pairs);
-  if (job->encoded == job->size()) NoteEncoded(*job);
-  const int64_t budget = LimitsFor(instance).budget;
+  if (job->encoded == job->size()) {
+    NoteEncoded(*job);
+    if (job->pending_rows == 0) Finish(job, {});
+  }
+  if (job->finished) return 0;
+  const int64_t budget = LimitsFor(home(*job)).budget;
   return static_cast<int>((tokens + budget - 1) / budget);
+}
+
+void SchedulerCore::CountRows(Job* job, const EncodedRows& rows) {
+  for (int row = 0; row < rows.pairs.size(); ++row)
+    job->counts.longest = std::max(job->counts.longest, rows.pairs.length(row));
+  job->counts.real += rows.pairs.tokens();
+  job->rows += rows.pairs.size();
+  // Rows of a unit stand together: all but the first are further windows.
+  for (size_t row = 1; row < rows.units.size(); ++row)
+    counters_.extra_windows += rows.units[row] == rows.units[row - 1];
+}
+
+// Queues what a tokenizer thread has made for the workers.
+void SchedulerCore::TakeRows(Job* job, std::unique_ptr<EncodedRows> rows) {
+  CountRows(job, *rows);
+  if (rows->units.empty()) return;
+  std::vector<QueuedPair> queued;
+  queued.reserve(rows->units.size());
+  for (int row = 0; row < rows->pairs.size(); ++row)
+    queued.push_back({job, row, rows->pairs.length(row), rows.get()});
+  job->pending_rows += rows->pairs.size();
+  job->slices.push_back(std::move(rows));
+  if (job->stage == Job::Stage::kTokenizing) job->stage = Job::Stage::kReady;
+  home(*job).queue.Push(job->flow, queued);
 }
 
 SchedulerCore::Instance* SchedulerCore::QueueFor(int worker) {
@@ -322,8 +353,8 @@ void SchedulerCore::BatchDone(int worker, const MicroBatch& batch, const Status&
     job->compute_ms +=
         stats.compute_ms * static_cast<double>(share.tokens) / static_cast<double>(batch.tokens);
     job->last_end = std::max(job->last_end, end);
-    job->pending_pairs -= share.rows;
-    if (job->pending_pairs == 0) Finish(job, {});
+    job->pending_rows -= share.rows;
+    if (job->pending_rows == 0 && job->encoded == job->size()) Finish(job, {});
   }
 }
 
@@ -428,10 +459,10 @@ void SchedulerCore::Finish(Job* job, Status status) {
   if (job->encoded < job->size()) NoteEncoded(*job);  // nothing more will come of it
   --instance.requests;
   Charge(job, -job->queued_cost);
-  untokenized_ -= EstimateTokens(job->request, job->next_document, job->size());
-  if (!status.ok()) counters_.dropped_pairs += job->size() - job->dispatched;
+  untokenized_ -= Estimate(*job, job->next_unit, job->size());
+  if (!status.ok()) counters_.dropped_pairs += job->size() - job->encoded + job->rows - job->dispatched;
   if (job->request.deadline) deadlines_.erase({*job->request.deadline, job});
-  if (job->next_document < job->size()) std::erase(tokenizer_ring_, job->shared_from_this());
+  if (job->next_unit < job->size()) std::erase(tokenizer_ring_, job->shared_from_this());
   finished_.push_back({*job->position, std::move(status)});
   jobs_.erase(job->position);
 }

@@ -1,13 +1,13 @@
 // The scheduler without threads: every policy and all bookkeeping, driven by calls that say what happened and
 // when. Scheduler (scheduler.h) puts a lock and threads around it; tests drive it on a virtual clock.
 //
-// A request: Admit -> NextSlice/SliceDone until its documents are encoded -> NextBatch/BatchDone until its
-// pairs are scored -> TakeFinished, exactly once, whatever happens on the way.
+// A request: Admit -> NextSlice/SliceDone until its units are encoded -> NextBatch/BatchDone until its rows
+// are scored -> TakeFinished, exactly once, whatever happens on the way.
 //
-// Instances of one kind (backend, device, precision, limits) form a group. Routing chooses the home of a
-// request at admission; a worker serves its own instance first and, when that has nothing, the instance of
-// its group with the longest queue: an idle worker never waits. Scores of one request come from one kind
-// only.
+// Instances of one kind (model, backend, device, precision, limits) form a group. Routing chooses the home of
+// a request at admission, among the instances of its model; a worker serves its own instance first and, when
+// that has nothing, the instance of its group with the longest queue: an idle worker never waits. Scores of
+// one request come from one kind only.
 #pragma once
 
 #include <cstdint>
@@ -46,15 +46,19 @@ struct CoreOptions {
   Routing routing = Routing::kRoundRobin;
   PipelineMode mode = PipelineMode::kFull;
   WindowOptions window;
-  double default_deadline_ms = 0;                // 0 = none
-  int64_t batch_tokens = 0;                      // 0 = what the backend prefers
-  double max_quantum_ms = 20;                    // of work in one dispatch to a padded backend
-  std::map<std::string, double> tenant_weights;  // 1 where not named
+  OverflowOptions documents;       // what requests leave to the server
+  bool merge_equal = true;         // equal documents of one query are scored once
+  double default_deadline_ms = 0;  // 0 = none
+  int64_t batch_tokens = 0;        // 0 = what the backend prefers
+  double max_quantum_ms = 20;      // of work in one dispatch to a padded backend
   int tokenizer_threads = 1;
+  bool spread_slices = true;  // several tokenizer threads may work on one request
+  bool score_cache = false;   // jobs get keys
 };
 
 struct InstanceSpec {
   std::string name;
+  std::string model;
   BackendCaps caps;
   int max_length = 512;  // tokens of a pair
   int workers = 1;       // workers are numbered through all instances, in order
@@ -67,14 +71,15 @@ struct Finished {
 
 class SchedulerCore {
  public:
-  // At least one instance; in mode kTokenizationOnly exactly one, without workers.
+  // At least one instance; in mode kTokenizationOnly without workers. The first one's model is the default.
   SchedulerCore(const CoreOptions& options, std::vector<InstanceSpec> instances);
 
-  // Not OK = not admitted: kInvalidArgument, kResourceExhausted, kUnavailable, kDeadlineExceeded, kCancelled.
+  // Not OK = not admitted: kInvalidArgument, kNotFound (no such model), kResourceExhausted, kUnavailable,
+  // kDeadlineExceeded, kCancelled.
   Status Admit(const std::shared_ptr<Job>& job, TimePoint now);
   void StopAdmission();  // from now on kUnavailable
 
-  // Tokenizer stage: requests take turns, up to 64 documents or 128 KiB of text a slice.
+  // Tokenizer stage: requests take turns, up to 64 units or 128 KiB of text a slice.
   std::optional<Slice> NextSlice(TimePoint now);
   // Returns the number of micro-batches that became ready (an estimate, for waking workers).
   int SliceDone(Slice slice, const Status& status, Duration took);
@@ -133,9 +138,11 @@ class SchedulerCore {
   };
 
   Status CheckRequest(Job* job, TimePoint now);
-  Status Route(Job* job);
+  Status Route(Job* job, int last);
   Status CheckRoom(const Job& job, TimePoint now) const;
   void Enqueue(Job* job);
+  void CountRows(Job* job, const EncodedRows& rows);
+  void TakeRows(Job* job, std::unique_ptr<EncodedRows> rows);
   int64_t TokensAhead(const Job& job) const;
   double WaitMs(const Job& job, double limit_ms) const;
   Instance* QueueFor(int worker);
@@ -167,7 +174,7 @@ class SchedulerCore {
   int64_t untokenized_ = 0;   // estimated tokens not yet encoded
   int64_t queued_cost_ = 0;
   uint64_t next_flow_ = 1;
-  int last_instance_ = -1;
+  std::map<std::string, int> last_instance_;  // by model; -1 before its first request
   TimePoint next_sweep_{};
   bool stopped_ = false;
   Status lost_reason_;

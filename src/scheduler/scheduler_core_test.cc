@@ -51,6 +51,7 @@ ScoreRequest RandomRequest(std::mt19937* random) {
   }
   ScoreRequest request = ScoreRequest::ForPairs(std::move(pairs));
   request.tenant = std::string(1, static_cast<char>('a' + (*random)() % 3));
+  request.weight = request.tenant == "a" ? 4 : 0.25;
   return request;
 }
 
@@ -65,7 +66,7 @@ Scenario RandomScenario(std::mt19937* random) {
   scenario.options = NoLimits();
   scenario.options.routing = static_cast<Routing>((*random)() % 5);
   scenario.options.tokenizer_threads = 1 + static_cast<int>((*random)() % 3);
-  scenario.options.tenant_weights = {{"a", 4}, {"b", 0.25}};
+  scenario.options.spread_slices = (*random)() % 2 == 0;
   scenario.windowed = (*random)() % 3 == 0;
   if (scenario.windowed) scenario.options.window = {true, 4, milliseconds(20), (*random)() % 2 == 0};
   const bool padded = (*random)() % 2 == 0;
@@ -85,15 +86,16 @@ TEST(SchedulerCore, CompletesEveryRequestOnceWithItsOwnScores) {
     std::mt19937 random(seed);
     const Scenario scenario = RandomScenario(&random);
     Simulation sim(scenario.options, scenario.instances);
-    int64_t pairs = 0;
+    int64_t pairs = 0, documents = 0;
     for (int r = 0; r < 60; ++r) {
       ScoreRequest request = RandomRequest(&random);
-      pairs += static_cast<int64_t>(request.documents.size());
+      documents += static_cast<int64_t>(request.documents.size());
       sim.SubmitAt(static_cast<double>(random() % 300), std::move(request));
     }
     sim.Run();
     ASSERT_EQ(sim.outcomes().size(), 60u);
     for (auto& [key, outcome] : sim.outcomes()) {
+      pairs += outcome.job->size();
       ASSERT_EQ(outcome.completions, 1);
       ASSERT_TRUE(outcome.status.ok()) << outcome.status.ToString();
       ASSERT_EQ(outcome.logits, sim.Expected(outcome.job->request, 512));
@@ -107,6 +109,7 @@ TEST(SchedulerCore, CompletesEveryRequestOnceWithItsOwnScores) {
     int64_t counted = 0;
     for (const WorkerStats& worker : stats.workers) counted += worker.pairs;
     EXPECT_EQ(counted, pairs);
+    EXPECT_EQ(stats.duplicate_documents, documents - pairs);
   }
 }
 
@@ -122,7 +125,6 @@ TEST(SchedulerCore, CompletesEveryRequestOnceWhateverGoesWrong) {
     int64_t pairs = 0;
     for (int r = 0; r < 60; ++r) {
       ScoreRequest request = RandomRequest(&random);
-      pairs += static_cast<int64_t>(request.documents.size());
       const double at = static_cast<double>(random() % 300);
       if (r % 5 == 1) request.deadline = sim.now() + FromMs(at + 1 + static_cast<double>(random() % 40));
       if (r % 5 == 2) {
@@ -137,9 +139,9 @@ TEST(SchedulerCore, CompletesEveryRequestOnceWhateverGoesWrong) {
       ASSERT_EQ(outcome.completions, outcome.admitted ? 1 : 0);
       if (!outcome.admitted) {  // its deadline cannot be met
         ASSERT_EQ(outcome.status.code(), Code::kResourceExhausted);
-        pairs -= outcome.job->size();
         continue;
       }
+      pairs += outcome.job->size();
       switch (outcome.status.code()) {
         case Code::kOk:
           ++ok;
@@ -202,7 +204,11 @@ TEST(SchedulerCore, SmallRequestsShareAMicroBatch) {
 ScoreRequest Passages(int count, uint32_t seed) {
   std::mt19937 random(seed);
   ScoreRequest request = ScoreRequest::ForQuery("q", {});
-  for (int i = 0; i < count; ++i) request.documents.push_back({std::string(26 + random() % 101, 'x'), 0});
+  for (int i = 0; i < count; ++i) {
+    std::string text = std::to_string(i) + ":";
+    text.resize(26 + random() % 101, 'x');
+    request.documents.push_back({text, 0});
+  }
   return request;
 }
 
@@ -245,8 +251,9 @@ TEST(SchedulerCore, TokenizesInSlicesSoThatTheFirstMicroBatchStartsEarly) {
 
 TEST(SchedulerCore, CutsSlicesByBytesToo) {
   SchedulerCore core(NoLimits(), {Native(1)});
-  const auto job = std::make_shared<Job>(
-      ScoreRequest::ForQuery("q", std::vector<std::string>(10, std::string(100'000, 'x'))), nullptr);
+  std::vector<std::string> documents;
+  for (char c = 'a'; c < 'k'; ++c) documents.emplace_back(100'000, c);
+  const auto job = std::make_shared<Job>(ScoreRequest::ForQuery("q", std::move(documents)), nullptr);
   ASSERT_TRUE(core.Admit(job, TimePoint()).ok());
   const auto slice = core.NextSlice(TimePoint());
   ASSERT_TRUE(slice);
@@ -445,12 +452,192 @@ TEST(SchedulerCore, LowersMaxLengthToTheHomesOwn) {
   Simulation sim(NoLimits(), {spec});
   const int key = sim.Submit(Documents(3, 100));
   sim.Run();
-  Job& job = *sim.outcome(key).job;
-  EXPECT_THAT(job.tokens, Each(40));
-  EXPECT_THAT(job.truncated, Each(1));
-  EXPECT_EQ(job.counts.truncated_pairs, 3);
-  EXPECT_EQ(job.counts.real, 120);
-  EXPECT_EQ(job.counts.longest, 40);
+  const ScoreResult& result = sim.outcome(key).result;
+  EXPECT_THAT(result.tokens, Each(40));
+  EXPECT_THAT(result.truncated, Each(1));
+  EXPECT_EQ(result.counts.truncated_pairs, 3);
+  EXPECT_EQ(result.counts.real, 120);
+  EXPECT_EQ(result.counts.longest, 40);
+}
+
+// What a document of a settled request must get, by the definition, a byte a token.
+struct Reference {
+  float logit = 0;
+  int tokens = 0;
+  bool truncated = false;
+};
+
+Reference ByDefinition(const ScoreRequest& request, const Document& document) {
+  const OverflowOptions& options = request.overflow;
+  const auto limit = [](const std::string& text, int most) {
+    return most > 0 ? text.substr(0, static_cast<size_t>(most)) : text;
+  };
+  const std::string query = limit(request.queries[document.query], options.max_tokens_per_query);
+  const std::string text = limit(document.text, options.max_tokens_per_doc);
+  const size_t room = static_cast<size_t>(request.pair_options.max_length) - query.size() - 3;
+  const bool windows = options.policy == Overflow::kMaxWindow;
+  const size_t window =
+      windows && options.window > 0 ? std::min(room, static_cast<size_t>(options.window)) : room;
+  const size_t half = std::max<size_t>(1, window / 2);
+  const size_t stride = options.stride > 0 ? std::min(window, static_cast<size_t>(options.stride)) : half;
+  Reference best;
+  best.truncated = query != request.queries[document.query] || text != document.text;
+  for (size_t begin = 0, n = 1;; begin += stride, ++n) {
+    std::vector<int32_t> ids = {256};
+    ids.insert(ids.end(), query.begin(), query.end());
+    ids.push_back(257);
+    const std::string part = text.substr(begin, window);
+    ids.insert(ids.end(), part.begin(), part.end());
+    ids.push_back(257);
+    const float logit = Simulation::Logit(ids);
+    best.logit = n == 1 ? logit : std::max(best.logit, logit);
+    best.tokens += static_cast<int>(ids.size());
+    if (begin + window >= text.size()) return best;
+    if (!windows || n == static_cast<size_t>(options.max_windows_per_doc)) {
+      best.truncated = true;
+      return best;
+    }
+  }
+}
+
+OverflowOptions RandomOverflow(std::mt19937* random) {
+  OverflowOptions options;
+  options.policy = (*random)() % 4 == 0 ? Overflow::kTruncate : Overflow::kMaxWindow;
+  options.window = (*random)() % 2 == 0 ? 0 : 10 + static_cast<int>((*random)() % 60);
+  options.stride = options.window > 0 && (*random)() % 2 == 0 ? 1 + static_cast<int>((*random)() % 10) : 0;
+  options.max_windows_per_doc = (*random)() % 3 == 0 ? 1 + static_cast<int>((*random)() % 4) : 0;
+  options.max_tokens_per_doc = (*random)() % 3 == 0 ? 20 + static_cast<int>((*random)() % 80) : 0;
+  options.max_tokens_per_query = (*random)() % 3 == 0 ? 1 + static_cast<int>((*random)() % 6) : 0;
+  return options;
+}
+
+// Limits, windows and equal documents in any mixture: every document gets the score that the definition
+// gives, says what was not looked at, and nothing is computed twice.
+TEST(SchedulerCore, ScoresLongDocumentsByTheDefinition) {
+  int64_t extra = 0, duplicates = 0, truncated = 0;
+  for (uint32_t seed = 0; seed < 60; ++seed) {
+    SCOPED_TRACE(seed);
+    std::mt19937 random(seed);
+    Scenario scenario = RandomScenario(&random);
+    scenario.options.documents = RandomOverflow(&random);
+    for (InstanceSpec& spec : scenario.instances) spec.max_length = 60;
+    Simulation sim(scenario.options, scenario.instances);
+    for (int r = 0; r < 30; ++r) {
+      ScoreRequest request = RandomRequest(&random);
+      if (r % 2 == 0) request.overflow = RandomOverflow(&random);
+      if (r % 3 == 0) request.documents.push_back(request.documents.front());
+      sim.SubmitAt(static_cast<double>(random() % 100), std::move(request));
+    }
+    sim.Run();
+    int64_t rows = 0;
+    for (auto& [key, outcome] : sim.outcomes()) {
+      ASSERT_TRUE(outcome.status.ok()) << outcome.status.ToString();
+      const ScoreRequest& request = outcome.job->request;
+      const ScoreResult& result = outcome.result;
+      ASSERT_EQ(result.logits.size(), request.documents.size());
+      for (size_t i = 0; i < request.documents.size(); ++i) {
+        const Reference expected = ByDefinition(request, request.documents[i]);
+        ASSERT_EQ(result.logits[i], expected.logit) << i;
+        ASSERT_EQ(result.tokens[i], expected.tokens) << i;
+        ASSERT_EQ(result.truncated[i] != 0, expected.truncated) << i;
+        truncated += expected.truncated;
+      }
+      rows += result.counts.pairs;
+      duplicates += result.counts.duplicates;
+    }
+    EXPECT_EQ(static_cast<int64_t>(sim.computed.size()), rows);
+    EXPECT_EQ(sim.computed_twice, 0);
+    EXPECT_EQ(sim.core().stats().queued_tokens, 0);
+    extra += sim.core().stats().extra_windows;
+  }
+  EXPECT_GT(extra, 1000);
+  EXPECT_GT(duplicates, 300);
+  EXPECT_GT(truncated, 300);
+}
+
+TEST(SchedulerCore, NamesWhatIsTooLong) {
+  InstanceSpec spec = Native(1);
+  spec.max_length = 40;
+  Simulation sim(NoLimits(), {spec});
+  const auto failure = [&](OverflowOptions overflow, const std::string& query, const std::string& document) {
+    ScoreRequest request = ScoreRequest::ForQuery(query, {"d", document});
+    request.overflow = overflow;
+    const int key = sim.Submit(std::move(request));
+    sim.Run();
+    EXPECT_EQ(sim.outcome(key).status.code(), Code::kInvalidArgument);
+    return sim.outcome(key).status.message();
+  };
+  OverflowOptions error;
+  error.policy = Overflow::kError;
+  EXPECT_THAT(failure(error, "q", std::string(50, 'd')), HasSubstr("document 1: the pair has 54 tokens"));
+  error.max_tokens_per_doc = 9;
+  EXPECT_THAT(failure(error, "q", std::string(10, 'd')),
+              HasSubstr("document 1: the document has 10 tokens, more than the 9 of max_tokens_per_doc"));
+  error.max_tokens_per_query = 3;
+  EXPECT_THAT(failure(error, "long query", "d"), HasSubstr("the query has 10 tokens, more than the 3"));
+  OverflowOptions windows;
+  windows.policy = Overflow::kMaxWindow;
+  EXPECT_THAT(failure(windows, std::string(37, 'q'), "dd"),
+              HasSubstr("the query has 37 tokens, max_length 40 leaves room for 36"));
+}
+
+TEST(SchedulerCore, RoutesByModel) {
+  InstanceSpec a = Native(1, "a0"), b = Native(1, "b0");
+  a.model = "model-a";
+  b.model = "model-b";
+  b.max_length = 20;
+  Simulation sim(NoLimits(), {a, b, a});
+  std::vector<int> keys;
+  for (const std::string model : {"model-b", "", "model-b", "model-a", "model-b", "model-a"}) {
+    ScoreRequest request = Documents(1, 64);
+    request.model = model;
+    keys.push_back(sim.Submit(std::move(request)));
+  }
+  ScoreRequest unknown = Documents(1, 64);
+  unknown.model = "model-c";
+  const int lost = sim.Submit(std::move(unknown));
+  EXPECT_EQ(sim.outcome(lost).status.code(), Code::kNotFound);
+  sim.Run();
+  std::vector<int> homes;
+  for (const int key : keys) homes.push_back(sim.outcome(key).job->instance);
+  EXPECT_THAT(homes, testing::ElementsAre(1, 0, 1, 2, 1, 0));  // in turn, for each model by itself
+  EXPECT_EQ(sim.outcome(keys[0]).result.counts.longest, 20);
+  EXPECT_EQ(sim.outcome(keys[1]).result.counts.longest, 64);
+  EXPECT_NE(sim.core().group_of_instance(0), sim.core().group_of_instance(1));
+  EXPECT_EQ(sim.core().group_of_instance(0), sim.core().group_of_instance(2));
+}
+
+TEST(SchedulerCore, SharesTheMachineByTheWeightsOfTenants) {
+  Simulation sim(NoLimits(), {Native(2)});
+  std::map<std::string, int64_t> served;
+  sim.on_batch = [&](int, const MicroBatch& batch) {
+    for (const auto& share : batch.shares) served[share.job->request.tenant] += share.tokens;
+  };
+  for (int i = 0; i < 20; ++i)
+    for (const char* tenant : {"heavy", "light"}) {
+      ScoreRequest request = Documents(200, 64);
+      request.tenant = tenant;
+      request.weight = request.tenant == "heavy" ? 3 : 1;
+      sim.Submit(std::move(request));
+    }
+  sim.Run(1000);  // half of the work
+  const double share = static_cast<double>(served["heavy"]) / static_cast<double>(served["light"]);
+  EXPECT_GT(share, 2.7);
+  EXPECT_LT(share, 3.3);
+}
+
+TEST(SchedulerCore, OneThreadEncodesARequestWhereSlicesAreNotSpread) {
+  for (const bool spread : {true, false}) {
+    CoreOptions options = NoLimits();
+    options.tokenizer_threads = 4;
+    options.spread_slices = spread;
+    Simulation sim(options, {Native(1)});
+    sim.tokenizer_us_per_pair = 100;
+    sim.us_per_token = 0.001;
+    const int key = sim.Submit(Documents(512, 64));
+    sim.Run();
+    EXPECT_NEAR(sim.outcome(key).ms(), spread ? 12.8 : 51.2, 0.5);
+  }
 }
 
 TEST(SchedulerCore, HoldsRequestsForTheWindow) {

@@ -12,13 +12,8 @@ namespace {
 
 constexpr int kMaxWordCharsLimit = 1000;
 
-struct Scratch {
-  WordScratch words;
-  std::vector<int32_t> document;
-};
-
-Scratch& ThreadScratch() {
-  thread_local Scratch scratch;
+WordScratch& ThreadScratch() {
+  thread_local WordScratch scratch;
   return scratch;
 }
 
@@ -127,31 +122,27 @@ void WordPieceTokenizer::Segment(std::string_view text, bool escape_special, OnT
 void WordPieceTokenizer::EncodeText(std::string_view text, bool escape_special,
                                     std::vector<int32_t>* ids) const {
   IdSink sink(vocabulary_, ids);
-  WordScratch& scratch = ThreadScratch().words;
+  WordScratch& scratch = ThreadScratch();
   Segment(
       text, escape_special,
       [&](std::string_view segment) { WordStream<IdSink>(rules_, &scratch, &sink).Run(segment); },
       [&](const AddedToken& token) { ids->push_back(token.id); });
 }
 
-Status WordPieceTokenizer::AppendPair(std::span<const int32_t> query, std::string_view document,
-                                      const PairOptions& options, EncodedPairs* out) const {
-  std::vector<int32_t>& ids = ThreadScratch().document;
-  ids.clear();
-  EncodeText(document, options.escape_special, &ids);
+Status WordPieceTokenizer::AppendEncoded(std::span<const int32_t> query, std::span<const int32_t> document,
+                                         const PairOptions& options, EncodedPairs* out) const {
   const auto counted = [&](std::span<const int32_t> text) {
     return CountedLength(text.size(), vocabulary_, options, [&](size_t i) { return text[i]; });
   };
-  RERANKD_ASSIGN_OR_RETURN(
-      const TextLengths kept,
-      FitPair({query.size(), ids.size()}, {counted(query), counted(ids)}, pair_.overhead(), options));
+  RERANKD_ASSIGN_OR_RETURN(const TextLengths kept,
+                           FitPair({query.size(), document.size()}, {counted(query), counted(document)},
+                                   pair_.overhead(), options));
   PushSpecial(pair_.before, out);
   out->PushTokens(Keep(query, kept.query, options.truncate_left), pair_.query_type);
   PushSpecial(pair_.between, out);
-  out->PushTokens(Keep(std::span<const int32_t>(ids), kept.document, options.truncate_left),
-                  pair_.document_type);
+  out->PushTokens(Keep(document, kept.document, options.truncate_left), pair_.document_type);
   PushSpecial(pair_.after, out);
-  out->ClosePair(static_cast<int>(query.size() + ids.size() + pair_.overhead()));
+  out->ClosePair(static_cast<int>(query.size() + document.size() + pair_.overhead()));
   return {};
 }
 

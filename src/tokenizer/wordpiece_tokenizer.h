@@ -46,8 +46,8 @@ class WordPieceTokenizer final : public Tokenizer {
   int vocab_size() const override { return vocabulary_.size(); }
   int pair_overhead() const override { return static_cast<int>(pair_.overhead()); }
   void EncodeText(std::string_view text, bool escape_special, std::vector<int32_t>* ids) const override;
-  Status AppendPair(std::span<const int32_t> query, std::string_view document, const PairOptions& options,
-                    EncodedPairs* out) const override;
+  Status AppendEncoded(std::span<const int32_t> query, std::span<const int32_t> document,
+                       const PairOptions& options, EncodedPairs* out) const override;
   Result<std::vector<DisplayToken>> Explain(std::string_view text, std::string_view pair,
                                             const PairOptions& options) const override;
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <limits>
 #include <string>
 #include <thread>
 #include <utility>
@@ -48,9 +49,10 @@ Result<double> ParseNumber(std::string_view key, std::string_view text) {
 Status SetOption(std::string_view key, double value, FakeOptions* options) {
   const int integer = static_cast<int>(value);
   const std::vector<std::pair<std::string, int*>> integers = {
-      {"fail_every", &options->fail_every}, {"lost_after", &options->lost_after},
-      {"num_labels", &options->num_labels}, {"max_tokens", &options->max_tokens},
-      {"max_rows", &options->max_rows},     {"batch_tokens", &options->batch_tokens}};
+      {"fail_every", &options->fail_every},    {"nan_every", &options->nan_every},
+      {"lost_after", &options->lost_after},    {"num_labels", &options->num_labels},
+      {"max_tokens", &options->max_tokens},    {"max_rows", &options->max_rows},
+      {"batch_tokens", &options->batch_tokens}};
   std::vector<std::string> names = {"ms_per_token", "ms_per_batch", "padded"};
   for (const auto& [name, field] : integers) {
     if (name == key) return *field = integer, Status();
@@ -123,6 +125,8 @@ Status FakeBackend::Score(const Batch& batch, const CancelFlag& cancel, std::spa
   size_t at = 0;
   for (const EncodedPair& pair : batch.pairs())
     for (int label = 0; label < caps_.num_labels; ++label) logits[at++] = FakeLogit(pair.ids, label);
+  if (options_.nan_every > 0 && calls_ % options_.nan_every == 0)
+    logits.front() = std::numeric_limits<float>::quiet_NaN();
   if (stats != nullptr) *stats = {ToMs(SteadyClock::Get().Now() - start), computed};
   return {};
 }

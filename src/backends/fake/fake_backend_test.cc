@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <cmath>
 #include <thread>
 #include <vector>
 
@@ -66,6 +67,19 @@ TEST(FakeBackend, FailsAndDiesOnSchedule) {
   EXPECT_TRUE(backend.health().ok());
   EXPECT_EQ(code(), Code::kUnavailable);
   EXPECT_EQ(backend.health().code(), Code::kUnavailable);
+}
+
+TEST(FakeBackend, GivesNanOnSchedule) {
+  FakeOptions options;
+  options.nan_every = 2;
+  FakeBackend backend(options);
+  const EncodedPairs pairs = TwoPairs();
+  std::vector<float> logits(2);
+  ASSERT_TRUE(backend.Score(BatchOf(pairs), CancelFlag(), logits, nullptr).ok());
+  EXPECT_FALSE(std::isnan(logits[0]));
+  ASSERT_TRUE(backend.Score(BatchOf(pairs), CancelFlag(), logits, nullptr).ok());
+  EXPECT_TRUE(std::isnan(logits[0]));
+  EXPECT_FALSE(std::isnan(logits[1]));
 }
 
 TEST(FakeBackend, TakesItsTimeAndStopsWhenCancelled) {

@@ -31,10 +31,11 @@ class SchedulingTest : public testing::Test {
     for (const int count : workers) {
       SchedulerInstance instance;
       instance.name = "fake-" + std::to_string(instances.size());
+      instance.tokenizer = &tokenizer_;
       for (int i = 0; i < count; ++i) instance.workers.push_back(std::make_unique<FakeBackend>(fake_));
       instances.push_back(std::move(instance));
     }
-    auto made = Scheduler::Create(core_, &tokenizer_, std::move(instances));
+    auto made = Scheduler::Create(core_, std::move(instances), caches_);
     ASSERT_TRUE(made.ok()) << made.status().ToString();
     scheduler_ = std::move(*made);
   }
@@ -67,6 +68,7 @@ class SchedulingTest : public testing::Test {
   }
 
   CoreOptions core_;
+  CacheSizes caches_;
   FakeOptions fake_;
   ByteTokenizer tokenizer_;
   std::unique_ptr<Scheduler> scheduler_;
@@ -82,9 +84,14 @@ ScoreRequest RandomRequest(std::mt19937* random, int count) {
   return ScoreRequest::ForPairs(std::move(pairs));
 }
 
+// `count` different documents of at least `bytes`.
 ScoreRequest Documents(int count, int bytes) {
-  return ScoreRequest::ForQuery("q", std::vector<std::string>(static_cast<size_t>(count),
-                                                              std::string(static_cast<size_t>(bytes), 'd')));
+  std::vector<std::string> documents;
+  for (int i = 0; i < count; ++i) {
+    documents.push_back(std::to_string(i) + ":");
+    documents.back().resize(std::max(documents.back().size(), static_cast<size_t>(bytes)), 'd');
+  }
+  return ScoreRequest::ForQuery("q", std::move(documents));
 }
 
 TEST_F(SchedulingTest, ManyClientsGetTheirOwnScores) {
@@ -125,7 +132,7 @@ TEST_F(SchedulingTest, EncodesAQueryOncePerRequest) {
   core_.tokenizer_threads = 3;
   Start({1});
   ASSERT_TRUE(Score(Documents(1000, 20)).ok());
-  EXPECT_EQ(tokenizer_.encoded_queries, 1);
+  EXPECT_EQ(tokenizer_.encoded_texts, 1001);
 }
 
 // Every unhappy path at once, many times: each admitted request is answered exactly once.
@@ -196,6 +203,124 @@ TEST_F(SchedulingTest, AFailureNamesTheBackendAndTheNextRequestWorks) {
   EXPECT_EQ(failed.status().code(), Code::kInternal);
   EXPECT_THAT(failed.status().message(), HasSubstr("backend 'fake' (instance fake-0, worker 0) failed"));
   EXPECT_TRUE(Score(Documents(1, 10)).ok());
+}
+
+TEST_F(SchedulingTest, ANanFailsItsOwnRequestOnly) {
+  fake_.nan_every = 2;
+  caches_.score_bytes = 1 << 20;
+  Start({1});
+  ASSERT_TRUE(Score(Documents(1, 10)).ok());
+  const auto failed = Score(Documents(2, 12));
+  EXPECT_EQ(failed.status().code(), Code::kInternal);
+  EXPECT_THAT(failed.status().message(),
+              HasSubstr("backend 'fake' (instance fake-0, worker 0) failed: score is NaN (document 0)"));
+  const auto again = Score(Documents(2, 12));
+  ASSERT_TRUE(again.ok()) << again.status().ToString();
+  EXPECT_EQ(again->counts.cached, 0);  // a failed request leaves nothing in the cache
+}
+
+TEST_F(SchedulingTest, EqualDocumentsAreScoredOnce) {
+  fake_.num_labels = 2;
+  Start({1});
+  ScoreRequest request =
+      ScoreRequest::ForPairs({{"q", "a"}, {"q", "bb"}, {"q", "a"}, {"r", "a"}, {"q", "bb"}, {"q", "a"}});
+  const auto result = Score(request);
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(result->logits, Expected(request));
+  EXPECT_THAT(result->tokens, testing::ElementsAre(5, 6, 5, 5, 6, 5));
+  // Equal queries that do not follow each other are two to ForPairs: "q" "a" of the third query is its own.
+  EXPECT_EQ(result->counts.pairs, 5);
+  EXPECT_EQ(result->counts.duplicates, 1);
+  EXPECT_EQ(scheduler_->stats().workers[0].pairs, 5);
+}
+
+// Of each label the maximum over the windows.
+TEST_F(SchedulingTest, PoolsWindowsByLabel) {
+  fake_.num_labels = 3;
+  fake_.max_tokens = 24;
+  core_.documents.policy = Overflow::kMaxWindow;
+  Start({2});
+  const std::string text = "a document that has no room in one window of twenty tokens";
+  const auto result = Score(ScoreRequest::ForQuery("q", {text}));
+  ASSERT_TRUE(result.ok());
+  std::vector<float> best(3, -100);
+  int windows = 0;
+  for (size_t begin = 0; begin == 0 || begin + 10 < text.size(); begin += 10, ++windows) {
+    ScoreRequest window = ScoreRequest::ForQuery("q", {text.substr(begin, 20)});
+    const std::vector<float> logits = Expected(window);
+    for (size_t l = 0; l < 3; ++l) best[l] = std::max(best[l], logits[l]);
+  }
+  EXPECT_EQ(result->logits, best);
+  EXPECT_EQ(result->counts.pairs, windows);
+  EXPECT_EQ(scheduler_->stats().extra_windows, windows - 1);
+  EXPECT_EQ(result->truncated[0], 0);
+}
+
+// The second time every score comes from the cache, bit for bit; another option is another score.
+TEST_F(SchedulingTest, CachedScoresAreTheComputedOnes) {
+  fake_.num_labels = 2;
+  core_.tokenizer_threads = 2;
+  caches_ = {1 << 20, 1 << 20};
+  Start({2});
+  std::mt19937 random(3);
+  for (int r = 0; r < 20; ++r) {
+    const ScoreRequest request = RandomRequest(&random, 1 + static_cast<int>(random() % 100));
+    const auto first = Score(request), second = Score(request);
+    ASSERT_TRUE(first.ok() && second.ok());
+    ASSERT_EQ(first->logits, Expected(request));
+    ASSERT_EQ(second->logits, first->logits);
+    ASSERT_EQ(second->tokens, first->tokens);
+    ASSERT_EQ(second->truncated, first->truncated);
+    ASSERT_EQ(second->counts.cached, static_cast<int>(request.documents.size()));
+    ASSERT_EQ(second->counts.pairs, 0);
+    ASSERT_EQ(second->worker, -1);
+  }
+  ScoreRequest request = Documents(10, 60);
+  ASSERT_TRUE(Score(request).ok());
+  request.pair_options.max_length = 40;
+  const int64_t hits = scheduler_->stats().document_cache.hits;
+  const auto shorter = Score(request);
+  ASSERT_TRUE(shorter.ok());
+  EXPECT_EQ(shorter->counts.cached, 0);
+  EXPECT_THAT(shorter->truncated, testing::Each(1));
+  const EngineStats stats = scheduler_->stats();
+  EXPECT_GT(stats.score_cache.hits, 0);
+  EXPECT_LE(stats.score_cache.bytes, stats.score_cache.capacity_bytes);
+  EXPECT_EQ(stats.document_cache.hits - hits, 10);  // token ids do not depend on the options of a pair
+}
+
+TEST_F(SchedulingTest, CachesStayWithinTheirBounds) {
+  caches_ = {20'000, 10'000};
+  Start({1});
+  for (int r = 0; r < 20; ++r) ASSERT_TRUE(Score(Documents(50, 100 + r)).ok());
+  const EngineStats stats = scheduler_->stats();
+  for (const CacheStats& cache : {stats.document_cache, stats.score_cache}) {
+    EXPECT_LE(cache.bytes, cache.capacity_bytes);
+    EXPECT_GT(cache.bytes, cache.capacity_bytes / 2);
+    EXPECT_EQ(cache.misses, 1000);
+    EXPECT_EQ(cache.evicted, 1000 - cache.entries);
+  }
+}
+
+// Little of 1,000 documents in flight runs between the arrival and the answer of 5 others, whatever the
+// threads of this machine do meanwhile. (The exact bound: ASmallRequestPassesALargeOne on the virtual clock.)
+TEST_F(SchedulingTest, ASmallRequestPassesALargeOneForReal) {
+  std::atomic<int64_t> started{0};
+  fake_.ms_per_token = 0.02;
+  fake_.on_score = [&](const Batch& batch) { started += batch.tokens(); };
+  core_.tokenizer_threads = 2;
+  Start({2});
+  Answer large;
+  ASSERT_TRUE(Submit(Documents(1000, 80), &large).ok());
+  while (started < 2000) std::this_thread::sleep_for(milliseconds(1));
+  for (int i = 0; i < 10; ++i) {
+    const int64_t before = started;
+    const auto small = Score(Documents(5, 90 + i));
+    ASSERT_TRUE(small.ok());
+    EXPECT_LE(started - before, 10'000);  // the large one has 84,000 tokens
+  }
+  EXPECT_EQ(large.wait_for(milliseconds(0)), std::future_status::timeout);  // still in flight
+  EXPECT_TRUE(large.get().ok());
 }
 
 TEST_F(SchedulingTest, ALostBackendIsUsedNoMore) {
@@ -292,11 +417,10 @@ TEST_F(SchedulingTest, AWindowClosesByItself) {
 }
 
 TEST_F(SchedulingTest, NeedsWorkers) {
-  EXPECT_EQ(Scheduler::Create(core_, &tokenizer_, {}).status().code(), Code::kInvalidArgument);
+  EXPECT_EQ(Scheduler::Create(core_, {}).status().code(), Code::kInvalidArgument);
   std::vector<SchedulerInstance> empty(1);
   empty[0].name = "hollow";
-  EXPECT_THAT(Scheduler::Create(core_, &tokenizer_, std::move(empty)).status().message(),
-              HasSubstr("hollow"));
+  EXPECT_THAT(Scheduler::Create(core_, std::move(empty)).status().message(), HasSubstr("hollow"));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -17,22 +18,26 @@ class ByteTokenizer final : public Tokenizer {
   int pair_overhead() const override { return 3; }
 
   void EncodeText(std::string_view text, bool /*escape_special*/, std::vector<int32_t>* ids) const override {
-    ++encoded_queries;
+    ++encoded_texts;
     for (const char c : text) ids->push_back(static_cast<uint8_t>(c));
   }
 
-  Status AppendPair(std::span<const int32_t> query, std::string_view document, const PairOptions& options,
-                    EncodedPairs* out) const override {
-    if (document.starts_with('!')) return InvalidArgument("cannot be encoded");
+  Status AppendEncoded(std::span<const int32_t> query, std::span<const int32_t> document,
+                       const PairOptions& options, EncodedPairs* out) const override {
+    if (!document.empty() && document[0] == '!') return InvalidArgument("cannot be encoded");
     const int fixed = static_cast<int>(query.size()) + 3;
+    const int full = fixed + static_cast<int>(document.size());
     if (fixed > options.max_length) return InvalidArgument("the query is too long");
-    const std::string_view kept = document.substr(0, static_cast<size_t>(options.max_length - fixed));
+    if (options.truncation == Truncation::kError && full > options.max_length)
+      return InvalidArgument("the pair has " + std::to_string(full) + " tokens");
+    const auto kept =
+        document.first(std::min(document.size(), static_cast<size_t>(options.max_length - fixed)));
     out->PushToken(256, 0);
     out->PushTokens(query, 0);
     out->PushToken(257, 0);
-    for (const char c : kept) out->PushToken(static_cast<uint8_t>(c), 1);
+    out->PushTokens(kept, 1);
     out->PushToken(257, 1);
-    out->ClosePair(fixed + static_cast<int>(document.size()));
+    out->ClosePair(full);
     return {};
   }
 
@@ -41,7 +46,7 @@ class ByteTokenizer final : public Tokenizer {
     return FailedPrecondition("not for people");
   }
 
-  mutable std::atomic<int> encoded_queries{0};
+  mutable std::atomic<int> encoded_texts{0};
 };
 
 }  // namespace rerankd

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "scheduler/result.h"
+
 namespace rerankd {
 
 Simulation::Simulation(const CoreOptions& options, std::vector<InstanceSpec> instances)
@@ -30,7 +32,9 @@ void Simulation::SubmitAs(int key, ScoreRequest request) {
     ++mine.completions;
     mine.completed = now();
     mine.status = result.status();
-    if (result.ok()) mine.logits = std::move(result->logits);
+    if (!result.ok()) return;
+    mine.result = std::move(*result);
+    mine.logits = mine.result.logits;
   });
   outcome.status = core_.Admit(outcome.job, now());
   outcome.admitted = outcome.status.ok();
@@ -106,9 +110,7 @@ void Simulation::Collect() {
   for (const Finished& finished : core_.TakeFinished()) {
     Job* job = finished.job.get();
     if (finished.status.ok()) {
-      ScoreResult result;
-      result.logits = job->logits;
-      job->done(std::move(result));
+      job->done(TakeResult(job, now()));
     } else {
       job->done(finished.status);
     }
@@ -159,9 +161,9 @@ void Simulation::EndBatch(int worker, Busy* busy) {
       BatchCost(padded, static_cast<int>(busy->batch.pairs.size()), busy->batch.tokens, busy->batch.longest);
   stats.compute_ms = ToMs(busy->end - busy->start);
   for (const QueuedPair& pair : busy->batch.pairs) {
-    if (!computed.emplace(pair.job, pair.index).second) ++computed_twice;
-    const auto at = static_cast<size_t>(pair.index);
-    if (status.ok()) pair.job->logits[at] = Logit(pair.job->pairs[at].ids);
+    if (!computed.emplace(pair.rows, pair.index).second) ++computed_twice;
+    if (status.ok())
+      pair.rows->logits[static_cast<size_t>(pair.index)] = Logit(pair.rows->pairs[pair.index].ids);
   }
   core_.BatchDone(worker, busy->batch, status, stats, busy->start, busy->end);
   if (status.code() == Code::kUnavailable) {

@@ -22,6 +22,7 @@ struct Outcome {
   bool admitted = false;
   Status status;
   std::vector<float> logits;
+  ScoreResult result;
   TimePoint arrived, completed;
   int completions = 0;
   std::shared_ptr<Job> job;
@@ -60,8 +61,8 @@ class Simulation {
   std::function<void(int worker, const MicroBatch&)> on_batch = [](int, const MicroBatch&) {};
   std::set<int> dead;  // workers that take nothing any more
 
-  // Pairs that were computed, by request and document: no pair twice.
-  std::set<std::pair<const Job*, int>> computed;
+  // Rows that were computed, by slice: none twice.
+  std::set<std::pair<const EncodedRows*, int>> computed;
   int computed_twice = 0;
   int idle_while_work_waits = 0;
 

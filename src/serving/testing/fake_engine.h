@@ -24,8 +24,8 @@ class FakeTokenizer final : public Tokenizer {
   void EncodeText(std::string_view text, bool, std::vector<int32_t>* ids) const override {
     for (const char c : text) ids->push_back(static_cast<unsigned char>(c));
   }
-  Status AppendPair(std::span<const int32_t>, std::string_view, const PairOptions&,
-                    EncodedPairs*) const override {
+  Status AppendEncoded(std::span<const int32_t>, std::span<const int32_t>, const PairOptions&,
+                       EncodedPairs*) const override {
     return Internal("not used");
   }
   Result<std::vector<DisplayToken>> Explain(std::string_view text, std::string_view,
