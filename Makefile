@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc)
 RERANKD = $(BUILD)/apps/rerankd/rerankd
 SOURCES = $(shell git ls-files '*.cc' '*.h')
 
-.PHONY: help demo build test test-heavy unit e2e clients fuzz format check-format tidy asan tsan setup clean
+.PHONY: help browser demo build test test-heavy unit e2e clients fuzz format check-format tidy asan tsan setup clean
 
 help:
 	@echo "make demo        install what is missing, build, serve the bundled model, run a small experiment, show its report"
@@ -39,6 +39,10 @@ e2e: $(BUILD)/build.ninja
 clients: build
 	RERANKD_BIN=$(abspath $(RERANKD)) build/venv-heavy/bin/python -m pytest tests/e2e/clients -q
 
+# The dashboard in Chromium, with values looked at.
+browser: build
+	RERANKD_BIN=$(abspath $(RERANKD)) build/venv-heavy/bin/python -m pytest tests/e2e/test_dashboard_browser.py -q
+
 # Every libFuzzer target, FUZZ_SECONDS each, from its committed corpus.
 FUZZ_SECONDS ?= 10
 fuzz:
@@ -48,6 +52,7 @@ test-heavy:
 	@tools/setup.sh build test heavy
 	@$(MAKE) --no-print-directory clients
 	@$(MAKE) --no-print-directory asan tsan
+	@$(MAKE) --no-print-directory browser
 	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=60
 
 asan tsan:

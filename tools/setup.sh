@@ -12,14 +12,17 @@ build_packages=(cmake ninja-build g++ ccache mold pkg-config
   libdnnl-dev libyaml-cpp-dev libcli11-dev libspdlog-dev libfmt-dev nlohmann-json3-dev prometheus-cpp-dev zlib1g-dev
   libcurl4-openssl-dev libssl-dev libgtest-dev libgmock-dev python3)
 test_packages=(curl clang-14 clang-format-14 libclang-rt-14-dev libbenchmark-dev python3-venv git)
-heavy_packages=(clang-tidy-14 prometheus python3-venv)
+heavy_packages=(clang-tidy-14 chromium prometheus python3-venv)
 
 packages=()
 for group in "$@"; do
   case "$group" in
     build) packages+=("${build_packages[@]}") ;;
     test) packages+=("${test_packages[@]}") ;;
-    heavy) packages+=("${heavy_packages[@]}") ;;
+    heavy)
+      packages+=("${heavy_packages[@]}")
+      command -v npm >/dev/null || packages+=(nodejs npm)  # another Node than Debian's is as good
+      ;;
     *) echo "tools/setup.sh: unknown group '$group' (build, test, heavy)" >&2; exit 2 ;;
   esac
 done

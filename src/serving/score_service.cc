@@ -10,12 +10,15 @@ namespace rerankd::serving {
 namespace {
 
 constexpr double kMiB = 1 << 20;
+constexpr size_t kDashboardPoints = 1'800;  // 15 minutes: the longest window that the page shows
 
 ServerIdentity MakeIdentity(const Settings& settings, const Engine& engine) {
   ServerIdentity identity;
   identity.experiment_name = settings.name;
   identity.experiment_description = settings.description;
   identity.pipeline_mode = settings.pipeline_mode;
+  identity.model = engine.model().name;
+  identity.instances = engine.instances();
   if (!engine.instances().empty()) {
     identity.backend_type = engine.instances().front().caps.name;
     identity.device = engine.instances().front().caps.device;
@@ -110,6 +113,17 @@ void ScoreService::SampleSystem() {
 std::string ScoreService::ReferenceMetricsJson() {
   SampleSystem();
   return ReferenceJson(identity_, metrics_.Snapshot(), engine_.stats());
+}
+
+std::string ScoreService::DashboardJson() {
+  SampleSystem();
+  int64_t in_flight = 0;
+  for (const std::atomic<int64_t>& of_model : in_flight_) in_flight += of_model.load();
+  return serving::DashboardJson(identity_, metrics_.Snapshot(), engine_.stats(), in_flight);
+}
+
+std::string ScoreService::DashboardHistoryJson() const {
+  return serving::DashboardHistoryJson(metrics_.Snapshot(), kDashboardPoints);
 }
 
 std::string ScoreService::PrometheusText() {

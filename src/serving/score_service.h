@@ -44,6 +44,9 @@ class ScoreService {
   void SampleSystem();
   std::string ReferenceMetricsJson();
   std::string PrometheusText();
+  // What dashboard_feed.h sends.
+  std::string DashboardJson();
+  std::string DashboardHistoryJson() const;
   MetricsSnapshot Snapshot() const { return metrics_.Snapshot(); }
   void ResetMetrics() { metrics_.Reset(); }
 

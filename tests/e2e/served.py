@@ -33,11 +33,12 @@ def load_stubs(folder, name="inference"):
 class Served:
     """One server process. stderr is collected; the ready line gives the addresses."""
 
-    def __init__(self, binary, *arguments, config=""):
+    def __init__(self, binary, *arguments, config="", model=TINY):
         self._folder = tempfile.TemporaryDirectory()
         path = pathlib.Path(self._folder.name) / "config.yaml"
         path.write_text(config)
-        command = [binary, "serve", "--config", str(path), "--model", str(TINY), *arguments]
+        command = [binary, "serve", "--config", str(path), *arguments]
+        command += ["--model", str(model)] if model else []  # None: those of the configuration
         for flag in ["--grpc-port", "--http-port"]:
             command += [flag, "0"] if flag not in arguments else []
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

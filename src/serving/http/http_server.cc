@@ -179,6 +179,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
     HttpRequest request = TakeRequest(parser, match);
     HttpReply reply = co_await Dispatch(*match.route, request);
+    if (reply.stream) co_return co_await WriteStream(std::move(reply), parser.get());
     AddTimes(request.started, &reply);
     co_return co_await Write(std::move(reply), parser.get(), parser.keep_alive());
   }
@@ -287,13 +288,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
     });
   }
 
-  // A readable socket without a byte to read is a closed one. With bytes (the next request) nobody can tell.
   void WatchForClose(const std::shared_ptr<Pending>& pending, const CancelFlag& cancel) {
     socket_.async_wait(tcp::socket::wait_read, [self = shared_from_this(), pending, cancel](error_code ec) {
-      if (ec || pending->make) return;
-      char byte = 0;
-      const ssize_t n = ::recv(self->socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-      if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) cancel.Cancel();
+      if (!ec && !pending->make && self->ClientHasLeft()) cancel.Cancel();
     });
   }
 
@@ -311,10 +308,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   awaitable<bool> Write(HttpReply reply, const Parser::value_type& request, bool keep_alive) {
     http::response<http::string_body> response(static_cast<http::status>(reply.status), request.version());
-    response.set(http::field::server, "rerankd");
-    response.set(http::field::date, HttpDate());
-    if (!reply.content_type.empty()) response.set(http::field::content_type, reply.content_type);
-    for (const auto& [name, value] : reply.headers) response.set(name, value);
+    SetHeader(reply, &response);
     response.body() = std::move(reply.body);
     response.keep_alive(keep_alive && !shared_.draining);
     response.prepare_payload();
@@ -331,6 +325,45 @@ class Connection : public std::enable_shared_from_this<Connection> {
     }
     Disarm();
     co_return !error && response.keep_alive();
+  }
+
+  // The end of the connection is the end of the body: nothing can follow on it.
+  awaitable<bool> WriteStream(HttpReply reply, const Parser::value_type& request) {
+    http::response<http::empty_body> response(static_cast<http::status>(reply.status), request.version());
+    SetHeader(reply, &response);
+    response.keep_alive(false);
+    http::response_serializer<http::empty_body> serializer(response);
+    Arm(shared_.limits.write);
+    auto [failed, header_bytes] = co_await http::async_write_header(socket_, serializer, kToken);
+    Disarm();
+    if (failed || request.method() == http::verb::head) co_return false;
+
+    asio::steady_timer pause(socket_.get_executor());
+    while (!shared_.draining && !ClientHasLeft()) {
+      const std::string text = reply.stream->next();
+      Arm(shared_.limits.write);
+      auto [ec, bytes] = co_await asio::async_write(socket_, asio::buffer(text), kToken);
+      Disarm();
+      if (ec) break;
+      pause.expires_after(reply.stream->period);
+      co_await pause.async_wait(kToken);
+    }
+    co_return false;
+  }
+
+  template <typename Response>
+  static void SetHeader(const HttpReply& reply, Response* response) {
+    response->set(http::field::server, "rerankd");
+    response->set(http::field::date, HttpDate());
+    if (!reply.content_type.empty()) response->set(http::field::content_type, reply.content_type);
+    for (const auto& [name, value] : reply.headers) response->set(name, value);
+  }
+
+  // A readable socket without a byte to read is a closed one. With bytes (the next request) nobody can tell.
+  bool ClientHasLeft() {
+    char byte = 0;
+    const ssize_t n = ::recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
   }
 
   // Closing with unread input would reset the connection and could destroy the reply on its way.

@@ -40,12 +40,21 @@ struct HttpRequest {
   }
 };
 
+// A body without an end (server-sent events): `next` is called on an I/O thread and its text sent, at once
+// and then every `period`, until the client leaves, does not take it within the write timeout, or the server
+// drains. A slow client is sent its next text late; it makes nothing wait.
+struct ReplyStream {
+  Duration period;
+  std::function<std::string()> next;
+};
+
 struct HttpReply {
   int status = 200;
   std::string content_type = "application/json";
   std::string body;
   Headers headers;
   std::optional<Scored> scored;
+  std::optional<ReplyStream> stream;  // in the place of `body`
 };
 
 // Every ScoreRequest of a handler goes through this: whose it is, and the flag that ends it.

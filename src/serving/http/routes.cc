@@ -35,6 +35,7 @@ void AddScoringRoutes(ScoreService& service, Router* router) {
 Router MakeRoutes(ScoreService& service) {
   Router router(TeiDialect().error);
   AddScoringRoutes(service, &router);
+  AddDashboardRoutes(service, &router);
   AddInfoRoutes(service, &router);
   AddMetricsRoutes(service, &router);
   return router;

@@ -14,6 +14,10 @@ Router MakeMetricsRoutes(ScoreService& service);
 // One group each.
 void AddScoringRoutes(ScoreService& service, Router* router);
 void AddInfoRoutes(ScoreService& service, Router* router);
+void AddDashboardRoutes(ScoreService& service, Router* router);
 void AddMetricsRoutes(ScoreService& service, Router* router);
+
+// Alive: the process answers. Stays 200 while draining, or an orchestrator would kill what is being finished.
+HttpReply Health(const HttpRequest& request);
 
 }  // namespace rerankd::serving

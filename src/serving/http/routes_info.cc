@@ -19,18 +19,6 @@ HttpReply JsonReply(const Json& json) {
   return reply;
 }
 
-HttpReply Empty() {
-  HttpReply reply;
-  reply.content_type = "";
-  return reply;
-}
-
-// Alive: the process answers. Stays 200 while draining, or an orchestrator would kill what is being finished.
-HttpReply Health(const HttpRequest& request) {
-  if (!request.Accepts("application/json")) return Empty();
-  return JsonReply({{"status", "ok"}, {"unix", UnixSeconds()}});
-}
-
 HttpReply Ready(const ScoreService& service) {
   if (!service.draining()) return JsonReply({{"ready", true}});
   return ErrorReply(TeiDialect().error, {Unavailable("the server is draining")});
@@ -130,8 +118,15 @@ void Get(const char* path, Make make, Router* router, Access access = Access::kK
 
 }  // namespace
 
+HttpReply Health(const HttpRequest& request) {
+  if (request.Accepts("application/json")) return JsonReply({{"status", "ok"}, {"unix", UnixSeconds()}});
+  HttpReply reply;
+  reply.content_type = "";
+  return reply;
+}
+
 void AddInfoRoutes(ScoreService& service, Router* router) {
-  for (const char* path : {"/health", "/", "/ping"}) Get(path, Health, router, Access::kOpen);
+  for (const char* path : {"/health", "/ping"}) Get(path, Health, router, Access::kOpen);
   Get(
       "/ready", [&service](const HttpRequest&) { return Ready(service); }, router, Access::kOpen);
   Get(

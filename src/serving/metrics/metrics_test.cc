@@ -182,7 +182,7 @@ TEST_F(ReferenceMetricsTest, ResetForgetsEverything) {
   EXPECT_EQ(s.workers[0].requests, 1);
 }
 
-const ServerIdentity kIdentity = {"06a", "concurrency", "native", "cpu", "full"};
+const ServerIdentity kIdentity = {"06a", "concurrency", "native", "cpu", "full", "default", {}};
 
 std::vector<std::string> Keys(const nlohmann::ordered_json& json) {
   std::vector<std::string> keys;

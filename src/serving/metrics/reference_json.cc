@@ -129,10 +129,7 @@ void AddRequestValues(const MetricsSnapshot& m, const EngineStats& engine, Json*
   j["rerankd"] = OwnJson(m, engine);
 }
 
-}  // namespace
-
-std::string ReferenceJson(const ServerIdentity& identity, const MetricsSnapshot& m,
-                          const EngineStats& engine) {
+Json WithoutHistory(const ServerIdentity& identity, const MetricsSnapshot& m, const EngineStats& engine) {
   Json j = {{"experiment_name", identity.experiment_name},
             {"experiment_description", identity.experiment_description},
             {"backend_type", identity.backend_type},
@@ -149,8 +146,60 @@ std::string ReferenceJson(const ServerIdentity& identity, const MetricsSnapshot&
     j["cpu_percent"] = m.system.cpu_percent;
     j["gpu_memory_mb"] = m.system.memory_mb;
   }
+  return j;
+}
+
+Json InstancesJson(const std::vector<InstanceInfo>& instances, const EngineStats& engine) {
+  Json list = Json::array();
+  for (const InstanceInfo& instance : instances) {
+    WorkerStats sum;
+    for (const WorkerStats& worker : engine.workers) {
+      if (worker.instance != instance.id) continue;
+      sum.requests += worker.requests;
+      sum.pairs += worker.pairs;
+      sum.tokens += worker.tokens;
+      sum.busy_ms += worker.busy_ms;
+    }
+    list.push_back({{"id", instance.id},
+                    {"name", instance.name},
+                    {"backend", instance.caps.name},
+                    {"device", instance.caps.device},
+                    {"precision", instance.caps.precision},
+                    {"details", instance.caps.details},
+                    {"workers", instance.workers},
+                    {"requests", sum.requests},
+                    {"pairs", sum.pairs},
+                    {"tokens", sum.tokens},
+                    {"busy_ms", sum.busy_ms}});
+  }
+  return list;
+}
+
+std::string OneLine(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+}  // namespace
+
+std::string ReferenceJson(const ServerIdentity& identity, const MetricsSnapshot& m,
+                          const EngineStats& engine) {
+  Json j = WithoutHistory(identity, m, engine);
   j["history"] = HistoryJson(m.history);
   return j.dump(2, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string DashboardJson(const ServerIdentity& identity, const MetricsSnapshot& m, const EngineStats& engine,
+                          int64_t in_flight) {
+  Json j = WithoutHistory(identity, m, engine);
+  j["rerankd"] = OwnJson(m, engine);
+  j["server"] = {{"model", identity.model},
+                 {"version", RERANKD_VERSION},
+                 {"in_flight", in_flight},
+                 {"instances", InstancesJson(identity.instances, engine)}};
+  return OneLine(j);
+}
+
+std::string DashboardHistoryJson(const MetricsSnapshot& m, size_t points) {
+  const size_t skipped = m.history.size() - std::min(points, m.history.size());
+  return OneLine(HistoryJson({m.history.begin() + static_cast<std::ptrdiff_t>(skipped), m.history.end()}));
 }
 
 }  // namespace rerankd::serving
