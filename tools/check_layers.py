@@ -20,7 +20,7 @@ TIERS = {
     "model": 3,
     "backends": 4,
     "engine": 5, "load": 5,
-    "serving": 6, "experiment": 6,
+    "serving": 6, "experiment": 6, "perf": 6,
     "apps": 7,
 }
 ROOTS = {"src": "", "apps": "apps/"}  # folder -> what its files are called here
@@ -31,7 +31,7 @@ DIVIDED = ("backends", "serving")
 RESERVED = {"backends": {"engine"}}
 # Third-party headers: pattern -> folders that may include them. What is not listed may be used anywhere.
 THIRD_PARTY = {
-    r"nlohmann/": {"weights", "tokenizer", "config", "serving", "load", "experiment", "eval", "hub", "apps"},
+    r"nlohmann/": {"weights", "tokenizer", "config", "serving", "load", "experiment", "eval", "hub", "perf", "apps"},
     r"(grpc|grpcpp|google/protobuf|boost)/": {"serving", "load", "experiment"},
     r"[\w/.-]+\.pb\.h": {"serving", "load", "experiment"},
     r"(yaml-cpp/|ryml)": {"config", "experiment"},

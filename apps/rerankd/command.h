@@ -16,6 +16,7 @@ void AddScore(CLI::App& app, Action* action);
 void AddEval(CLI::App& app, Action* action);
 void AddTokenize(CLI::App& app, Action* action);
 void AddInspect(CLI::App& app, Action* action);
+void AddBench(CLI::App& app, Action* action);
 void AddExperiment(CLI::App& app, Action* action);
 void AddLoad(CLI::App& app, Action* action);
 void AddCompare(CLI::App& app, Action* action);

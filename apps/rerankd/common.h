@@ -1,11 +1,7 @@
-// What several subcommands share: model flags, engine start-up, error output, ordered scoring of many
-// requests.
+// What several subcommands share: model flags, engine start-up, error output.
 #pragma once
 
 #include <CLI/App.hpp>
-#include <deque>
-#include <functional>
-#include <future>
 #include <initializer_list>
 #include <memory>
 #include <string>
@@ -18,6 +14,7 @@
 #include "core/scoring.h"
 #include "engine/engine.h"
 #include "engine/model_source.h"
+#include "engine/ordered_scorer.h"
 
 namespace rerankd {
 
@@ -53,24 +50,6 @@ Status FetchMissingModels(const Settings& settings);
 
 // --activation: "raw" (default), "model", "sigmoid", "softmax".
 Result<Activation> ChooseActivation(const std::string& name, const ModelInfo& model);
-
-// Scores requests with a bounded number in flight and hands the results back in submission order. One thread.
-class OrderedScorer {
- public:
-  using Sink = std::function<Status(ScoreResult)>;
-
-  OrderedScorer(Engine& engine, Sink sink) : engine_(engine), sink_(std::move(sink)) {}
-  Status Push(ScoreRequest request);  // waits while kInFlight requests are unanswered
-  Status Finish();                    // waits for the rest
-
- private:
-  static constexpr size_t kInFlight = 4;  // keeps every worker busy across request boundaries
-  Status TakeOldest();
-
-  Engine& engine_;
-  const Sink sink_;
-  std::deque<std::future<Result<ScoreResult>>> pending_;
-};
 
 // Pairs, tokens and seconds of a finished job, for its last line on stderr.
 struct Throughput {

@@ -21,6 +21,7 @@ int Run(int argc, char** argv) {
   rerankd::AddEval(app, &action);
   rerankd::AddTokenize(app, &action);
   rerankd::AddInspect(app, &action);
+  rerankd::AddBench(app, &action);
   rerankd::AddExperiment(app, &action);
   rerankd::AddLoad(app, &action);
   rerankd::AddCompare(app, &action);

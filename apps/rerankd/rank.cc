@@ -11,15 +11,16 @@
 #include "base/progress.h"
 #include "command.h"
 #include "common.h"
-#include "eval/trec.h"
+#include "run_texts.h"
 
 namespace rerankd {
 namespace {
 
 struct RankFlags {
   ConfigFlags config;
-  std::string query, docs = "-";             // one query
-  std::string queries, corpus, run, output;  // a whole run
+  std::string query, docs = "-";  // one query
+  RunFiles files;                 // a whole run
+  std::string output;
   std::string activation = "raw";
   int top_n = 0;
   bool json = false, quiet = false;
@@ -109,41 +110,6 @@ Status RankOneQuery(const RankFlags& flags, Engine& engine, Activation activatio
 // --- a whole run
 // -----------------------------------------------------------------------------------------------
 
-struct RunTexts {
-  TrecRun run;
-  Texts queries, corpus;
-};
-
-Result<RunTexts> ReadRunTexts(const RankFlags& flags) {
-  RunTexts texts;
-  RERANKD_ASSIGN_OR_RETURN(texts.run, ReadRun(flags.run));
-  RERANKD_ASSIGN_OR_RETURN(texts.queries, ReadTexts(flags.queries, nullptr));
-  std::unordered_set<std::string> wanted;
-  for (const QueryRun& query : texts.run) {
-    if (texts.queries.count(query.query_id) == 0)
-      return NotFound(
-          fmt::format("query '{}' of '{}' is not in '{}'", query.query_id, flags.run, flags.queries));
-    for (const ScoredDoc& doc : query.docs) wanted.insert(doc.id);
-  }
-  RERANKD_ASSIGN_OR_RETURN(texts.corpus, ReadTexts(flags.corpus, &wanted));
-  for (const QueryRun& query : texts.run)
-    for (const ScoredDoc& doc : query.docs)
-      if (texts.corpus.count(doc.id) == 0)
-        return NotFound(fmt::format("document '{}' of '{}' is not in '{}'", doc.id, flags.run, flags.corpus));
-  return texts;
-}
-
-ScoreRequest RequestFor(const QueryRun& query, const RunTexts& texts, int64_t* repaired) {
-  std::vector<std::string> documents;
-  for (const ScoredDoc& doc : query.docs) {
-    documents.push_back(texts.corpus.at(doc.id));
-    CheckUtf8(documents.back(), repaired);
-  }
-  const std::string& text = texts.queries.at(query.query_id);
-  CheckUtf8(text, repaired);
-  return ScoreRequest::ForQuery(text, std::move(documents));
-}
-
 QueryRun Reranked(const QueryRun& query, std::span<const float> keys, int top_n) {
   QueryRun reranked{query.query_id, {}};
   for (const int i : RankDescending(keys, top_n)) {
@@ -154,7 +120,7 @@ QueryRun Reranked(const QueryRun& query, std::span<const float> keys, int top_n)
 }
 
 Status RankRun(const RankFlags& flags, Engine& engine, Activation activation) {
-  RERANKD_ASSIGN_OR_RETURN(const RunTexts texts, ReadRunTexts(flags));
+  RERANKD_ASSIGN_OR_RETURN(const RunTexts texts, ReadRunTexts(flags.files));
   int64_t total = 0;
   for (const QueryRun& query : texts.run) total += static_cast<int64_t>(query.docs.size());
   Throughput throughput;
@@ -186,7 +152,8 @@ Status RunRank(const RankFlags& flags) {
   RERANKD_ASSIGN_OR_RETURN(Settings settings, flags.config.Load());
   RERANKD_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, StartEmbedded(std::move(settings)));
   RERANKD_ASSIGN_OR_RETURN(const Activation activation, ChooseActivation(flags.activation, engine->model()));
-  return flags.run.empty() ? RankOneQuery(flags, *engine, activation) : RankRun(flags, *engine, activation);
+  return flags.files.run.empty() ? RankOneQuery(flags, *engine, activation)
+                                 : RankRun(flags, *engine, activation);
 }
 
 }  // namespace
@@ -201,9 +168,10 @@ void AddRank(CLI::App& app, Action* action) {
   auto* query = command->add_option("--query", flags->query, "the query");
   command->add_option("--docs", flags->docs, "documents, one a line or JSONL with 'text'; - = standard input")
       ->needs(query);
-  auto* run = command->add_option("--run", flags->run, "TREC run to re-rank (.gz too)")->excludes(query);
-  auto* queries = command->add_option("--queries", flags->queries, "BEIR queries.jsonl")->needs(run);
-  auto* corpus = command->add_option("--corpus", flags->corpus, "BEIR corpus.jsonl")->needs(run);
+  auto* run =
+      command->add_option("--run", flags->files.run, "TREC run to re-rank (.gz too)")->excludes(query);
+  auto* queries = command->add_option("--queries", flags->files.queries, "BEIR queries.jsonl")->needs(run);
+  auto* corpus = command->add_option("--corpus", flags->files.corpus, "BEIR corpus.jsonl")->needs(run);
   auto* output =
       command->add_option("--output", flags->output, "TREC run to write; - = standard output")->needs(run);
   run->needs(queries)->needs(corpus)->needs(output);

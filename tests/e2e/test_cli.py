@@ -102,7 +102,7 @@ def test_tokenize_and_inspect(rerankd):
 
 
 def test_help_shows_examples_for_every_subcommand(rerankd):
-    for command in ("serve", "rank", "score", "eval", "tokenize", "inspect", "experiment", "settings"):
+    for command in ("serve", "rank", "score", "eval", "tokenize", "inspect", "bench", "experiment", "settings"):
         done = run(rerankd, command, "--help")
         assert done.returncode == 0 and b"Example" in done.stdout, command
 
@@ -193,3 +193,48 @@ def test_forced_instruction_set_is_honest(rerankd):
 
 def test_full_disk_is_an_error(rerankd):
     fails(rerankd, "score", "--model", MODEL, "--output", "/dev/full", says="disk full", stdin=b"a\tb\n" * 3000)
+
+
+# --- bench -----------------------------------------------------------------------------------------------------
+
+
+def bench(rerankd, *args):
+    done = run(rerankd, "bench", "--model", MODEL, "--rounds", 2, "--seconds", 0.01, "--quiet", *args)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
+
+
+def test_bench_measures_text_and_lengths(rerankd):
+    report = json.loads(bench(rerankd, "--json", "--pairs", 130, "--threads", "1,2", "--lengths", "16,32", "--precision", "fp32"))
+    assert report["machine"]["Commit"] and report["machine"]["CPU"] and "--pairs=130" in report["machine"]["Command"]
+    assert [(p["precision"], p["threads"]) for p in report["peak"]] == [("fp32", 1), ("fp32", 2)]
+    assert all(p["multiply_adds_per_s"] > 1e6 for p in report["peak"])
+    series = {(s["workload"], s["threads"]): s for s in report["end_to_end"]}
+    assert set(series) == {(w, t) for w in ("text", "text, alone", "16", "32") for t in (1, 2)}
+    for (workload, _), s in series.items():
+        assert s["pairs"] == 130 if workload.startswith("text") else s["tokens"] == s["pairs"] * int(workload)
+        assert s["pairs_per_s"] > 0 and 0 < s["share_of_peak"] < 1
+        assert len(s["rounds"]["pairs_per_s"]) == len(s["rounds"]["share_of_peak"]) == 2
+
+
+def test_bench_table_names_machine_and_what_does_not_run(rerankd):
+    table = bench(rerankd, "--only", "lengths", "--lengths", "16,8000", "--threads", 1, "--precision", "fp32")
+    for text in ("CPU", "Commit", "fp32", "of peak", "note: 8000 tokens: the model reads at most"):
+        assert text in table, table
+
+
+def test_bench_compares_two_builds(rerankd):
+    report = json.loads(bench(rerankd, "--json", "--only", "lengths", "--lengths", 16, "--threads", 1, "--precision", "fp32",
+                              "--compare", rerankd))  # fmt: skip
+    (comparison,) = report["comparisons"]
+    assert comparison["workload"] == "16" and len(comparison["rounds"]) == 2
+    assert comparison["ratio"]["low"] <= comparison["ratio"]["median"] <= comparison["ratio"]["high"]
+    assert "--lengths=16" in comparison["b"]["command"]
+    fails(rerankd, "bench", "--model", MODEL, "--compare", "/bin/true", "--rounds", 1, says="/bin/true")
+    fails(rerankd, "bench", "--model", MODEL, "--data", "/no/such.tsv", says="/no/such.tsv")
+
+
+def test_bench_of_a_trec_run(rerankd):
+    report = json.loads(bench(rerankd, "--json", "--only", "text", "--threads", 1, "--precision", "fp32", "--run",
+                              DATA / "demo_run.trec", "--queries", DATA / "demo_queries.jsonl", "--corpus", DATA / "demo_corpus.jsonl"))  # fmt: skip
+    assert {(s["pairs"], s["requests"]) for s in report["end_to_end"]} == {(80, 8)}
