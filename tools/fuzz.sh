@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-10}
 cmake -S . -B build/fuzz -G Ninja -DCMAKE_C_COMPILER=clang-14 -DCMAKE_CXX_COMPILER=clang++-14 -DCMAKE_BUILD_TYPE=Release \
-  -DRERANKD_FUZZ=ON -DRERANKD_TESTS=OFF -DRERANKD_SERVING=OFF -DRERANKD_ONEDNN=OFF \
+  -DRERANKD_FUZZ=ON -DRERANKD_TESTS=OFF -DRERANKD_SERVING=ON -DRERANKD_ONEDNN=OFF \
   -DRERANKD_SANITIZE=address,undefined >/dev/null
 cmake --build build/fuzz -j "$(nproc)" --target fuzzers
 for fuzzer in build/fuzz/fuzz/*_fuzz; do

@@ -20,6 +20,7 @@ void AddBench(CLI::App& app, Action* action);
 void AddExperiment(CLI::App& app, Action* action);
 void AddLoad(CLI::App& app, Action* action);
 void AddCompare(CLI::App& app, Action* action);
+void AddKey(CLI::App& app, Action* action);
 void AddPull(CLI::App& app, Action* action);
 void AddModels(CLI::App& app, Action* action);
 void AddSettings(CLI::App& app, Action* action);

@@ -25,6 +25,7 @@ int Run(int argc, char** argv) {
   rerankd::AddExperiment(app, &action);
   rerankd::AddLoad(app, &action);
   rerankd::AddCompare(app, &action);
+  rerankd::AddKey(app, &action);
   rerankd::AddPull(app, &action);
   rerankd::AddModels(app, &action);
   rerankd::AddSettings(app, &action);

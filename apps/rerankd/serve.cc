@@ -1,4 +1,4 @@
-// rerankd serve: the server, until SIGTERM or SIGINT; then it drains.
+// rerankd serve: the server, until SIGTERM or SIGINT; then it drains. SIGHUP reloads keys and certificates.
 #include <fmt/format.h>
 #include <pthread.h>
 
@@ -21,6 +21,7 @@ class SignalWaiter {
     sigemptyset(&signals_);
     sigaddset(&signals_, SIGTERM);
     sigaddset(&signals_, SIGINT);
+    sigaddset(&signals_, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
   }
   int Wait() const {
@@ -45,6 +46,21 @@ void PrintReady(const Server& server, const Engine& engine) {
   std::fflush(stderr);
 }
 
+void WarnIfOpen(const ServerSettings& settings) {
+  const bool local =
+      settings.host == "localhost" || settings.host == "::1" || settings.host.starts_with("127.");
+  if (local || !settings.api_key_file.empty()) return;
+  Log(LogLevel::kWarning,
+      "everybody who reaches this address may use the server: set --api-key-file or --host 127.0.0.1",
+      {{"host", settings.host}});
+}
+
+void Reload(Server& server) {
+  const Status status = server.Reload();
+  if (status.ok()) return Log(LogLevel::kInfo, "reloaded API keys and TLS files");
+  Log(LogLevel::kError, "not reloaded: the old keys and TLS files stay", {{"reason", status.message()}});
+}
+
 Status RunServe(const ConfigFlags& config) {
   const SignalWaiter signals;
   RERANKD_ASSIGN_OR_RETURN(const Settings settings, config.Load());
@@ -52,7 +68,9 @@ Status RunServe(const ConfigFlags& config) {
   RERANKD_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::Create(settings));
   RERANKD_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Start(settings, *engine));
   PrintReady(*server, *engine);
-  const int signal = signals.Wait();
+  WarnIfOpen(settings.server);
+  int signal = signals.Wait();
+  for (; signal == SIGHUP; signal = signals.Wait()) Reload(*server);
   signals.Restore();
   Log(LogLevel::kInfo, "draining", {{"signal", signal}});
   server->Drain();

@@ -222,6 +222,13 @@ std::vector<SettingRow> MakeServingRows() {
        {},
        "",
        "without effect: gRPC sizes its thread pool itself"},
+      {"server.strict_model_names",
+       SETTING(server.strict_model_names),
+       0,
+       0,
+       {},
+       "",
+       "refuse requests for a model that is not here; otherwise the default model answers them"},
   };
 }
 

@@ -76,6 +76,7 @@ struct ServerSettings {
   std::string api_key_file;
   std::string tls_cert, tls_key;  // PEM files
   std::vector<std::string> cors;  // origins, or "*"
+  bool strict_model_names = false;
   std::string access_log = "off";
 };
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -50,7 +51,8 @@ struct ScoreRequest {
   std::string model;  // as Engine::models() names it; empty = the default one; unknown = kNotFound
   std::vector<std::string> queries;
   std::vector<Document> documents;
-  PairOptions pair_options;  // max_length is lowered to the model's own limit
+  // max_length is lowered to the model's own limit; there is no other one unless it is set.
+  PairOptions pair_options = {.max_length = std::numeric_limits<int>::max()};
   OverflowOptions overflow;
   std::optional<TimePoint> deadline;  // work still queued then is dropped with kDeadlineExceeded
   CancelFlag cancel;

@@ -8,7 +8,6 @@
 
 #include "base/cpu.h"
 #include "base/log.h"
-#include "base/text.h"
 #include "engine/backend_registry.h"
 #include "engine/model_source.h"
 #include "scheduler/overflow.h"
@@ -246,19 +245,6 @@ Result<std::unique_ptr<Engine>> Engine::Create(const Settings& settings) {
   RERANKD_ASSIGN_OR_RETURN(auto scheduler, Scheduler::Create(options, std::move(instances), caches));
   return std::unique_ptr<Engine>(
       std::make_unique<LocalEngine>(std::move(models), std::move(infos), std::move(scheduler)));
-}
-
-Result<const ModelInfo*> Engine::FindModel(std::string_view name) const {
-  if (name.empty()) return &model();
-  std::vector<std::string> names;
-  for (const ModelInfo& model : models()) {
-    if (model.name == name) return &model;
-    if (std::find(model.aliases.begin(), model.aliases.end(), name) != model.aliases.end()) return &model;
-    names.push_back(model.name);
-    names.insert(names.end(), model.aliases.begin(), model.aliases.end());
-  }
-  return NotFound("no model '" + std::string(name) + "'" + Hint(name, names) + ": this server has " +
-                  Join(names, ", "));
 }
 
 Result<ScoreResult> Engine::Score(ScoreRequest request) {

@@ -47,7 +47,6 @@ Status ScoreService::Submit(std::string_view route, TimePoint started, ScoreRequ
                                      std::to_string(settings_.server.max_documents) +
                                      " are allowed (server.max_documents): split the request"));
   }
-  request.pair_options.max_length = engine_.models()[ticket.model].max_length;
   ++in_flight_[ticket.model];
   Status admitted =
       engine_.Submit(std::move(request), [this, ticket, done = std::move(done)](Result<ScoreResult> result) {
@@ -59,6 +58,12 @@ Status ScoreService::Submit(std::string_view route, TimePoint started, ScoreRequ
   }
   --in_flight_[ticket.model];
   return RefuseFor(ticket.model, route, std::move(admitted));
+}
+
+Result<const ModelInfo*> ScoreService::ChooseModel(std::string_view name) const {
+  Result<const ModelInfo*> model = engine_.FindModel(name);
+  if (model.ok() || settings_.server.strict_model_names) return model;
+  return &engine_.model();
 }
 
 Status ScoreService::Refuse(std::string_view route, Status status) {

@@ -32,6 +32,9 @@ class ScoreService {
   // Admits at once or returns why not (`done` is then not called). `started` is when the handler was entered;
   // `route` labels the metrics and outlives the call. Pairs may be as long as the model allows.
   Status Submit(std::string_view route, TimePoint started, ScoreRequest request, Answered done);
+  // The model for the name in a request. One that this server does not have (clients send that of another
+  // server) means the default model, unless server.strict_model_names is set: then it is kNotFound.
+  Result<const ModelInfo*> ChooseModel(std::string_view name) const;
   // A request that never became one: malformed, empty. Counts it (for the default model) and hands `status`
   // back.
   Status Refuse(std::string_view route, Status status);

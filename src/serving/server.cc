@@ -39,18 +39,20 @@ Result<std::unique_ptr<Server>> Server::Start(const Settings& settings, Engine& 
     RERANKD_ASSIGN_OR_RETURN(impl->grpc,
                              serving::GrpcServer::Start({service, *impl->security, *impl->access_log}));
   }
-  serving::HttpLimits limits;
-  limits.body_bytes = static_cast<uint64_t>(settings.server.max_body_bytes);
+  serving::HttpOptions options = serving::MakeHttpOptions(settings.server);
+  options.security = impl->security.get();
+  options.access_log = impl->access_log.get();
+  const std::string& host = settings.server.host;
   if (settings.server.http_port >= 0) {
-    const serving::HttpListen listen = {settings.server.host, settings.server.http_port, "server.http_port"};
+    const serving::HttpListen listen = {host, settings.server.http_port, "server.http_port",
+                                        settings.server.unix_socket};
     RERANKD_ASSIGN_OR_RETURN(impl->http,
-                             serving::HttpServer::Start(listen, limits, serving::MakeRoutes(service)));
+                             serving::HttpServer::Start(listen, options, serving::MakeRoutes(service)));
   }
   if (settings.server.prometheus_port >= 0) {
-    const serving::HttpListen listen = {settings.server.host, settings.server.prometheus_port,
-                                        "server.prometheus_port"};
-    RERANKD_ASSIGN_OR_RETURN(impl->prometheus,
-                             serving::HttpServer::Start(listen, limits, serving::MakeMetricsRoutes(service)));
+    const serving::HttpListen listen = {host, settings.server.prometheus_port, "server.prometheus_port", ""};
+    RERANKD_ASSIGN_OR_RETURN(
+        impl->prometheus, serving::HttpServer::Start(listen, options, serving::MakeMetricsRoutes(service)));
   }
   impl->sampler = std::make_unique<serving::Sampler>(kSamplePeriod, [&service] { service.SampleSystem(); });
   return std::unique_ptr<Server>(new Server(std::move(impl)));
@@ -64,6 +66,11 @@ std::string Server::grpc_address() const { return impl_->grpc ? impl_->grpc->add
 std::string Server::http_address() const { return impl_->http ? impl_->http->address() : ""; }
 std::string Server::prometheus_address() const {
   return impl_->prometheus ? impl_->prometheus->address() : "";
+}
+
+Status Server::Reload() {
+  RERANKD_RETURN_IF_ERROR(impl_->security->Reload());
+  return impl_->access_log->Reopen();
 }
 
 void Server::Drain() {

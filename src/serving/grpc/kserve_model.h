@@ -36,7 +36,7 @@ struct KserveCall {
   const ModelInfo& model;
   std::vector<std::string> query, texts;
   Activation activation = Activation::kRaw;
-  PairOptions pair_options;
+  PairOptions pair_options = ScoreRequest().pair_options;  // no limit but the model's
   OverflowOptions overflow;
   std::vector<std::string> outputs;  // names; none = all
 };

@@ -1,7 +1,5 @@
 // The dialects whose body has `documents`: infinity on /rerank; Jina, Cohere v1, vLLM and llama.cpp as one
 // union object on /v1/rerank; Cohere v2 on /v2/rerank. They protect the query: only documents are truncated.
-#include <chrono>
-
 #include "serving/error_map.h"
 #include "serving/http/rerank.h"
 #include "serving/request_id.h"
@@ -39,12 +37,7 @@ Status Read(const Json& body, bool return_by_default, RerankCall* call) {
   RERANKD_ASSIGN_OR_RETURN(call->return_documents, OptionalBool(body, "return_documents", return_by_default));
   RERANKD_ASSIGN_OR_RETURN(const bool activate, OptionalBool(body, "use_activation", !call->raw_scores));
   call->raw_scores = !activate;
-  call->pair_options.truncation = Truncation::kDocumentOnly;
-  for (const char* limit : {"max_tokens_per_doc", "max_tokens_per_query", "max_chunks_per_doc"}) {
-    RERANKD_ASSIGN_OR_RETURN(const int tokens, OptionalCount(body, limit, 0));
-    if (tokens > 0) call->warnings.push_back(std::string(limit) + " is not applied");
-  }
-  return {};
+  return ReadDocumentLimits(body, &call->limits);
 }
 
 Dialect::Parsed Parsed(const Json& body, bool return_by_default) {
@@ -84,18 +77,16 @@ Json Meta(const RankedReply& reply, const char* version) {
   Json meta = {{"api_version", {{"version", version}}},
                {"billed_units", {{"search_units", search_units}}},
                {"tokens", {{"input_tokens", reply.result.counts.real}, {"output_tokens", 0}}}};
-  if (!reply.call.warnings.empty()) meta["warnings"] = reply.call.warnings;
+  const int cut = reply.result.counts.truncated_pairs;
+  if (cut > 0)
+    meta["warnings"] = Json::array({std::to_string(cut) + " documents are too long and were read in part"});
   return meta;
 }
 
 Json FormatInfinity(const RankedReply& reply) {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return {{"object", "rerank"},
-          {"results", Results(reply, DocumentShape::kString)},
-          {"model", reply.model},
-          {"usage", Usage(reply)},
-          {"id", "rerankd-" + NewId()},
-          {"created", std::chrono::duration_cast<std::chrono::seconds>(now).count()}};
+  return {{"object", "rerank"},         {"results", Results(reply, DocumentShape::kString)},
+          {"model", reply.model},       {"usage", Usage(reply)},
+          {"id", "rerankd-" + NewId()}, {"created", UnixSeconds()}};
 }
 
 Json FormatUnion(const RankedReply& reply) {

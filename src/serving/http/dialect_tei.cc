@@ -16,7 +16,7 @@ Status Read(const Json& body, RerankCall* call) {
   call->top_n = 0;  // TEI always returns every text
   RERANKD_ASSIGN_OR_RETURN(call->documents, RequiredStrings(body, "texts"));
   RERANKD_ASSIGN_OR_RETURN(call->return_documents, OptionalBool(body, "return_text", false));
-  return ReadTruncation(body, &call->pair_options);
+  return ReadTeiTruncation(body, &call->limits);
 }
 
 Dialect::Parsed Parse(const Json& body, const HttpRequest&) {
@@ -42,17 +42,6 @@ Json Format(const RankedReply& reply) {
 }
 
 }  // namespace
-
-Status ReadTruncation(const Json& body, PairOptions* options) {
-  RERANKD_ASSIGN_OR_RETURN(const bool truncate, OptionalBool(body, "truncate", true));
-  RERANKD_ASSIGN_OR_RETURN(const std::string direction,
-                           OptionalString(body, "truncation_direction", "Right"));
-  if (direction != "Left" && direction != "left" && direction != "Right" && direction != "right")
-    return InvalidArgument("`truncation_direction` must be Left or Right, not '" + direction + "'");
-  options->truncation = truncate ? Truncation::kLongestFirst : Truncation::kError;
-  options->truncate_left = direction == "Left" || direction == "left";
-  return {};
-}
 
 const Dialect& TeiDialect() {
   static const Dialect dialect = {Parse, Format, TeiError};

@@ -1,25 +1,31 @@
-// An HTTP/1.1 server core: connections, limits, timeouts, keep-alive, drain. It knows nothing of routes but
-// the table. Requests of one connection are answered in order, one at a time (pipelining-safe).
+// An HTTP/1.1 server core: connections, limits, timeouts, keep-alive, TLS, drain. It knows nothing of routes
+// but the table. Requests of one connection are answered in order, one at a time (pipelining-safe).
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "config/settings.h"
+#include "serving/access_log.h"
 #include "serving/http/router.h"
+#include "serving/security.h"
 
 namespace rerankd::serving {
 
 struct HttpListen {
   std::string host;
-  int port = 0;         // 0 = any free one
-  std::string setting;  // named in errors: "server.http_port"
+  int port = 0;             // 0 = any free one
+  std::string setting;      // named in errors: "server.http_port"
+  std::string unix_socket;  // "" = none; the path of a socket that is made, and removed at the end
 };
 
 struct HttpLimits {
   uint64_t body_bytes = 32 << 20;
+  int64_t buffered_bytes = 512 << 20;  // of all bodies together
   uint32_t header_bytes = 16 << 10;
   int connections = 10'000;
   int threads = 2;                             // I/O threads; they parse and format, never score
@@ -29,10 +35,20 @@ struct HttpLimits {
   Duration write = std::chrono::seconds(60);   // the whole reply
 };
 
+struct HttpOptions {
+  HttpLimits limits;
+  std::vector<std::string> cors;       // origins whose pages may read replies; "*" = every one
+  const Security* security = nullptr;  // null: no keys, no TLS. Outlives the server
+  AccessLog* access_log = nullptr;     // null: none. Outlives the server
+};
+
+// As the settings say, without security and access log.
+HttpOptions MakeHttpOptions(const ServerSettings& settings);
+
 class HttpServer {
  public:
   // Listens and serves at once. kUnavailable names the address that cannot be had.
-  static Result<std::unique_ptr<HttpServer>> Start(const HttpListen& listen, const HttpLimits& limits,
+  static Result<std::unique_ptr<HttpServer>> Start(const HttpListen& listen, const HttpOptions& options,
                                                    Router router);
   // Shutdown(0). No handler may still owe a reply: drain what the handlers feed first.
   ~HttpServer();

@@ -4,6 +4,13 @@
 
 namespace rerankd::serving {
 
+std::string ToLower(std::string_view ascii) {
+  std::string lower(ascii);
+  for (char& c : lower)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return lower;
+}
+
 int HttpStatusOf(const Failure& failure) {
   return failure.http != 0 ? failure.http : HttpStatus(failure.status.code());
 }
@@ -14,8 +21,9 @@ void Attribute(const HttpRequest& request, ScoreRequest* score) {
   score->weight = request.caller.weight;
 }
 
-void AddAnswer(const Answer& answer, HttpReply* reply) {
-  reply->headers = ScoredReplyHeaders(answer);
+void AddAnswer(const Answer& answer, const std::string& model, HttpReply* reply) {
+  for (auto& header : ScoredReplyHeaders(answer)) reply->headers.push_back(std::move(header));
+  reply->headers.emplace_back("x-model", model);
   reply->scored = {static_cast<int64_t>(answer.result.tokens.size()), answer.result.counts,
                    answer.result.timings};
 }

@@ -24,10 +24,15 @@ struct HttpRequest {
   std::string path;                     // without the query string, as sent
   std::vector<std::string> path_parts;  // what the {…} of the route's pattern matched
   Headers headers;                      // lower-case names
-  std::string body;
+  std::string body;                     // unpacked
+  int64_t body_bytes = 0;               // as it came
+  std::string peer;                     // "127.0.0.1:4711"; "unix"
+  bool local = false;                   // from this machine
+  std::string request_id;               // the client's or a new one
   Caller caller;
-  TimePoint started;
-  CancelFlag cancel;  // set when the client has closed the connection
+  TimePoint received;  // the header was complete
+  TimePoint started;   // so was the body
+  CancelFlag cancel;   // set when the client has closed the connection
 
   // "" if absent; the first one if repeated.
   std::string_view Header(std::string_view lower_case_name) const {
@@ -37,6 +42,10 @@ struct HttpRequest {
   }
   bool Accepts(std::string_view media_type) const {
     return Header("accept").find(media_type) != std::string_view::npos;
+  }
+  bool Has(std::string_view lower_case_name) const {
+    return std::any_of(headers.begin(), headers.end(),
+                       [&](const auto& h) { return h.first == lower_case_name; });
   }
 };
 
@@ -59,8 +68,8 @@ struct HttpReply {
 
 // Every ScoreRequest of a handler goes through this: whose it is, and the flag that ends it.
 void Attribute(const HttpRequest& request, ScoreRequest* score);
-// Every scored reply goes through this: headers and log.
-void AddAnswer(const Answer& answer, HttpReply* reply);
+// Every scored reply goes through this: headers (x-model: which model ran) and log.
+void AddAnswer(const Answer& answer, const std::string& model, HttpReply* reply);
 
 // A failure on its way to a client. `http` = 0 means: by status.code(). `tei_type` "" means the same.
 struct Failure {
@@ -68,6 +77,8 @@ struct Failure {
   int http = 0;
   std::string_view tei_type = {};
 };
+
+std::string ToLower(std::string_view ascii);
 
 int HttpStatusOf(const Failure& failure);
 

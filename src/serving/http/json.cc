@@ -8,13 +8,42 @@
 namespace rerankd::serving {
 namespace {
 
+constexpr int kMaxDepth = 64;
+constexpr int kMaxValues = 2'000'000;  // a value takes about 50 bytes
+
 Status WrongType(std::string_view key, const char* wanted, const Json& value) {
   return InvalidArgument("`" + std::string(key) + "` must be " + wanted + ", not " + value.type_name());
+}
+
+// Brackets outside of strings. What is not JSON is left to the parser.
+Status CheckShape(std::string_view text) {
+  int depth = 0, values = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      i += c == '\\';
+      in_string = c != '"';
+      continue;
+    }
+    in_string = c == '"';
+    depth += c == '[' || c == '{';
+    depth -= c == ']' || c == '}';
+    values += c == ',' || c == '[' || c == '{';
+    if (depth > kMaxDepth)
+      return InvalidArgument("the body is not valid JSON for this server: it is nested deeper than " +
+                             std::to_string(kMaxDepth) + " levels");
+    if (values > kMaxValues)
+      return InvalidArgument("the body has more than " + std::to_string(kMaxValues) +
+                             " values: split the request");
+  }
+  return {};
 }
 
 }  // namespace
 
 Result<Json> ParseObject(std::string_view text) {
+  RERANKD_RETURN_IF_ERROR(CheckShape(text));
   try {
     Json json = Json::parse(text);
     if (!json.is_object())
@@ -60,13 +89,22 @@ Result<bool> OptionalBool(const Json& object, std::string_view key, bool fallbac
   return value->get<bool>();
 }
 
+Result<int64_t> ReadInteger(const Json& value, std::string_view name, int64_t min, int64_t max) {
+  const bool fits =
+      value.is_number_unsigned()
+          ? max >= 0 && value.get<uint64_t>() <= static_cast<uint64_t>(max) &&
+                (min <= 0 || value.get<uint64_t>() >= static_cast<uint64_t>(min))
+          : value.is_number_integer() && value.get<int64_t>() >= min && value.get<int64_t>() <= max;
+  if (fits) return value.get<int64_t>();
+  return InvalidArgument("`" + std::string(name) + "` must be an integer from " + std::to_string(min) +
+                         " to " + std::to_string(max));
+}
+
 Result<int> OptionalCount(const Json& object, std::string_view key, int fallback) {
   const Json* value = Find(object, key);
   if (value == nullptr) return fallback;
-  const bool fits =
-      value->is_number_unsigned() && value->get<uint64_t>() <= uint64_t{std::numeric_limits<int>::max()};
-  if (!fits) return InvalidArgument("`" + std::string(key) + "` must be an integer from 0 to 2147483647");
-  return value->get<int>();
+  RERANKD_ASSIGN_OR_RETURN(const int64_t count, ReadInteger(*value, key, 0, std::numeric_limits<int>::max()));
+  return static_cast<int>(count);
 }
 
 Result<std::vector<std::string>> RequiredStrings(const Json& object, std::string_view key) {

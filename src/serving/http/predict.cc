@@ -13,22 +13,12 @@
 namespace rerankd::serving {
 namespace {
 
-using TextPair = std::pair<std::string, std::string>;
-
 struct PredictCall {
   std::vector<TextPair> pairs;
   bool batch = false;  // a list of lists was asked for
   bool raw_scores = false;
-  PairOptions options;
+  TextLimits limits;
 };
-
-Result<TextPair> ReadPair(const Json& item, const std::string& name) {
-  if (item.is_array() && item.size() == 2 && item[0].is_string() && item[1].is_string())
-    return TextPair(item[0].get<std::string>(), item[1].get<std::string>());
-  const bool single = item.is_string() || (item.is_array() && item.size() == 1);
-  return InvalidArgument("`" + name + "` must be a pair of strings" +
-                         (single ? ": this model scores (query, document) pairs, not single texts" : ""));
-}
 
 // ["a","b"] is one pair; [["a","b"],…] a batch.
 Status ReadInputs(const Json& body, PredictCall* call) {
@@ -52,7 +42,7 @@ Result<PredictCall> ReadCall(const Json& body) {
   PredictCall call;
   RERANKD_RETURN_IF_ERROR(ReadInputs(body, &call));
   RERANKD_ASSIGN_OR_RETURN(call.raw_scores, OptionalBool(body, "raw_scores", false));
-  RERANKD_RETURN_IF_ERROR(ReadTruncation(body, &call.options));
+  RERANKD_RETURN_IF_ERROR(ReadTeiTruncation(body, &call.limits));
   return call;
 }
 
@@ -77,25 +67,7 @@ HttpReply MakeReply(const Answer& answer, bool batch, bool raw, const std::vecto
     rows.push_back(Labels(std::span(scores).subspan(i, width), names));
   HttpReply reply;
   reply.body = Dump(batch || rows.empty() ? rows : rows.front());
-  AddAnswer(answer, &reply);
   return reply;
-}
-
-void SubmitPredict(ScoreService& service, std::string_view route, PredictCall call,
-                   const HttpRequest& request, std::optional<TimePoint> deadline, const Respond& respond) {
-  ScoreRequest score = ScoreRequest::ForPairs(std::move(call.pairs));
-  score.pair_options = call.options;
-  score.deadline = deadline;
-  Attribute(request, &score);
-  const bool batch = call.batch, raw = call.raw_scores;
-  const Status admitted = service.Submit(
-      route, request.started, std::move(score), [&service, batch, raw, respond](Result<Answer> answer) {
-        if (!answer.ok()) return RespondError(respond, TeiDialect().error, {answer.status()});
-        respond([&service, batch, raw, answer = std::make_shared<const Answer>(std::move(*answer))] {
-          return MakeReply(*answer, batch, raw, service.engine().model().labels);
-        });
-      });
-  if (!admitted.ok()) RespondError(respond, TeiDialect().error, {admitted});
 }
 
 Json TokensJson(const std::vector<DisplayToken>& tokens, std::string_view text, bool add_special) {
@@ -122,12 +94,14 @@ Result<Json> TokenizeAll(ScoreService& service, const Json& body) {
   } else {
     RERANKD_ASSIGN_OR_RETURN(texts, RequiredStrings(body, "inputs"));
   }
+  RERANKD_ASSIGN_OR_RETURN(const std::string name, OptionalString(body, "model", ""));
+  RERANKD_ASSIGN_OR_RETURN(const ModelInfo* const model, service.ChooseModel(name));
   RERANKD_ASSIGN_OR_RETURN(const bool add_special, OptionalBool(body, "add_special_tokens", true));
   PairOptions options;
   options.max_length = std::numeric_limits<int>::max();  // tokenising shows everything
   Json lists = Json::array();
   for (const std::string& text : texts) {
-    RERANKD_ASSIGN_OR_RETURN(const auto tokens, service.engine().tokenizer().Explain(text, {}, options));
+    RERANKD_ASSIGN_OR_RETURN(const auto tokens, model->tokenizer->Explain(text, {}, options));
     lists.push_back(TokensJson(tokens, text, add_special));
   }
   return lists;
@@ -136,22 +110,26 @@ Result<Json> TokenizeAll(ScoreService& service, const Json& body) {
 }  // namespace
 
 void Predict(ScoreService& service, std::string_view route, HttpRequest& request, const Respond& respond) {
-  const ErrorBody error = TeiDialect().error;
+  const Call call = {service, route, TeiDialect().error, request, respond};
   const Result<Json> body = ParseObject(request.body);
-  if (!body.ok()) return RespondError(respond, error, {service.Refuse(route, body.status()), 400});
-  Result<PredictCall> call = ReadCall(*body);
-  if (!call.ok()) return RespondError(respond, error, {service.Refuse(route, call.status())});
-  const auto deadline = RequestDeadline(request);
-  if (!deadline.ok()) return RespondError(respond, error, {service.Refuse(route, deadline.status())});
-  SubmitPredict(service, route, std::move(*call), request, *deadline, respond);
+  if (!body.ok()) return call.Refuse({body.status(), 400});
+  Result<PredictCall> asked = ReadCall(*body);
+  if (!asked.ok()) return call.Refuse({asked.status()});
+  ScoreRequest score = ScoreRequest::ForPairs(std::move(asked->pairs));
+  score.pair_options = asked->limits.pair;
+  score.overflow = asked->limits.overflow;
+  SubmitCall(call, "", std::move(score),
+             [batch = asked->batch, raw = asked->raw_scores](const Answer& answer, const ModelInfo& model) {
+               return MakeReply(answer, batch, raw, model.labels);
+             });
 }
 
 void Tokenize(ScoreService& service, std::string_view route, HttpRequest& request, const Respond& respond) {
-  const ErrorBody error = TeiDialect().error;
+  const Call call = {service, route, TeiDialect().error, request, respond};
   const Result<Json> body = ParseObject(request.body);
-  if (!body.ok()) return RespondError(respond, error, {service.Refuse(route, body.status()), 400});
+  if (!body.ok()) return call.Refuse({body.status(), 400});
   const Result<Json> lists = TokenizeAll(service, *body);
-  if (!lists.ok()) return RespondError(respond, error, {service.Refuse(route, lists.status())});
+  if (!lists.ok()) return call.Refuse({lists.status()});
   HttpReply reply;
   reply.body = Dump(*lists);
   RespondWith(respond, std::move(reply));

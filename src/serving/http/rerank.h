@@ -7,10 +7,7 @@
 #include <variant>
 #include <vector>
 
-#include "core/tokenizer.h"
-#include "serving/http/http_types.h"
-#include "serving/http/json.h"
-#include "serving/score_service.h"
+#include "serving/http/calls.h"
 
 namespace rerankd::serving {
 
@@ -21,8 +18,8 @@ struct RerankCall {
   int top_n = 0;  // 0 = all
   bool return_documents = false;
   bool raw_scores = false;
-  PairOptions pair_options;
-  std::vector<std::string> warnings;  // what was asked for and not done
+  std::string model;  // as asked for
+  TextLimits limits;
 };
 
 // A scored call, ready to be written.
@@ -50,22 +47,14 @@ const Dialect& CohereDialect();    // /v2/rerank
 // Parses, submits, answers. `route` labels the metrics.
 void Rerank(ScoreService& service, std::string_view route, const Dialect& dialect, HttpRequest& request,
             const Respond& respond);
-// The same for a body whose keys choose the dialect: `texts` -> TEI, `documents` -> infinity.
+// The same for a body whose keys choose the dialect: `texts` -> TEI, `documents` -> infinity, `text_pairs` ->
+// SageMaker.
 void RerankByKeys(ScoreService& service, std::string_view route, HttpRequest& request,
                   const Respond& respond);
 
-// Fields that dialects share: query, top_n, raw_scores.
+// Fields that dialects share: query, model, top_n, raw_scores.
 Status ReadCommon(const Json& body, RerankCall* call);
 // `documents`: strings, or objects whose text is in `text` or in the fields that `rank_fields` names.
 Status ReadDocuments(const Json& body, RerankCall* call);
-
-// TEI's `truncate` (absent = true) and `truncation_direction`.
-Status ReadTruncation(const Json& body, PairOptions* options);
-
-// A deadline from x-request-timeout-ms; kInvalidArgument if it is not a positive integer.
-Result<std::optional<TimePoint>> RequestDeadline(const HttpRequest& request);
-
-void RespondWith(const Respond& respond, HttpReply reply);
-void RespondError(const Respond& respond, ErrorBody body, Failure failure);
 
 }  // namespace rerankd::serving

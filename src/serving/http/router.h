@@ -13,8 +13,10 @@ namespace rerankd::serving {
 enum class Access { kOpen, kKey, kAdmin };
 
 struct Route {
-  std::string method;   // GET serves HEAD too
-  std::string pattern;  // "/v2/models/{m}/infer": {…} matches one non-empty part of the path
+  std::string method;  // GET serves HEAD too
+  // "/v2/models/{m}/infer": {…} matches one or more non-empty parts of the path, percent-decoded (names of
+  // models have slashes). Of several patterns that match, the one added first wins.
+  std::string pattern;
   Handler handler;
   ErrorBody error;  // for failures before the handler runs: body too large, …
   Access access = Access::kKey;
@@ -32,6 +34,7 @@ class Router {
   explicit Router(ErrorBody error) : fallback_(error) {}
   void Add(Route route) { routes_.push_back(std::move(route)); }
   Match Find(std::string_view method, std::string_view path) const;
+  const std::vector<Route>& routes() const { return routes_; }
   ErrorBody fallback() const { return fallback_; }
 
  private:

@@ -1,7 +1,9 @@
 #include "serving/http/routes.h"
 
+#include "serving/http/openapi.h"
 #include "serving/http/predict.h"
 #include "serving/http/rerank.h"
+#include "serving/http/score.h"
 
 namespace rerankd::serving {
 namespace {
@@ -29,6 +31,7 @@ void AddScoringRoutes(ScoreService& service, Router* router) {
   Post(service, "/v1/rerank", UnionDialect().error, RerankAs<UnionDialect>, router);
   Post(service, "/v2/rerank", CohereDialect().error, RerankAs<CohereDialect>, router);
   Post(service, "/predict", TeiDialect().error, Predict, router);
+  for (const char* path : {"/score", "/v1/score"}) Post(service, path, UnionDialect().error, Score, router);
   Post(service, "/tokenize", TeiDialect().error, Tokenize, router);
 }
 
@@ -36,8 +39,10 @@ Router MakeRoutes(ScoreService& service) {
   Router router(TeiDialect().error);
   AddScoringRoutes(service, &router);
   AddDashboardRoutes(service, &router);
+  AddKserveRoutes(service, &router);
   AddInfoRoutes(service, &router);
   AddMetricsRoutes(service, &router);
+  AddOpenApiRoutes(&router);
   return router;
 }
 

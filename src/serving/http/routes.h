@@ -13,6 +13,7 @@ Router MakeMetricsRoutes(ScoreService& service);
 
 // One group each.
 void AddScoringRoutes(ScoreService& service, Router* router);
+void AddKserveRoutes(ScoreService& service, Router* router);
 void AddInfoRoutes(ScoreService& service, Router* router);
 void AddDashboardRoutes(ScoreService& service, Router* router);
 void AddMetricsRoutes(ScoreService& service, Router* router);

@@ -1,17 +1,10 @@
 // What the server says about itself: health, readiness, model, metrics.
-#include <chrono>
-
 #include "serving/http/json.h"
 #include "serving/http/rerank.h"
 #include "serving/http/routes.h"
 
 namespace rerankd::serving {
 namespace {
-
-int64_t UnixSeconds() {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::seconds>(now).count();
-}
 
 HttpReply JsonReply(const Json& json) {
   HttpReply reply;
@@ -81,13 +74,17 @@ HttpReply Models(ScoreService& service) {
   const EngineStats stats = service.engine().stats();
   const int limit = service.settings().scheduler.max_queue_requests;
   const double fraction = limit > 0 ? static_cast<double>(stats.queued_requests) / limit : 0;
-  Json model = {{"id", service.engine().model().name},
-                {"object", "model"},
-                {"owned_by", "infinity"},  // its client refuses every other owner
-                {"created", UnixSeconds()},
-                {"capabilities", Json::array({"rerank"})},
-                {"stats", {{"queue_fraction", fraction}, {"queue_absolute", stats.queued_requests}}}};
-  return JsonReply({{"object", "list"}, {"data", Json::array({std::move(model)})}});
+  Json data = Json::array();
+  for (const ModelInfo& model : service.engine().models())
+    data.push_back({{"id", model.name},
+                    {"object", "model"},
+                    {"owned_by", "infinity"},  // its client refuses every other owner
+                    {"created", UnixSeconds()},
+                    {"aliases", model.aliases},
+                    {"capabilities", Json::array({"rerank"})},
+                    {"max_length", model.max_length},
+                    {"stats", {{"queue_fraction", fraction}, {"queue_absolute", stats.queued_requests}}}});
+  return JsonReply({{"object", "list"}, {"data", std::move(data)}});
 }
 
 HttpReply Prometheus(ScoreService& service) {
@@ -140,9 +137,10 @@ void AddMetricsRoutes(ScoreService& service, Router* router) {
   const auto metrics = [&service](const HttpRequest& request) {
     return request.Accepts("application/json") ? ReferenceMetricsReply(service) : Prometheus(service);
   };
-  Get("/metrics", metrics, router);
+  Get("/metrics", metrics, router, Access::kOpen);
   Get(
-      "/metrics.json", [&service](const HttpRequest&) { return ReferenceMetricsReply(service); }, router);
+      "/metrics.json", [&service](const HttpRequest&) { return ReferenceMetricsReply(service); }, router,
+      Access::kOpen);
   Get(
       "/reset", [&service](const HttpRequest&) { return Reset(service); }, router, Access::kAdmin);
 }
