@@ -39,10 +39,13 @@ std::string HttpDate() {
   return {text, std::strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", &utc)};
 }
 
+bool Has(const Headers& headers, std::string_view name) {
+  return std::any_of(headers.begin(), headers.end(),
+                     [&](const auto& header) { return header.first == name; });
+}
+
 void AddIfAbsent(std::string_view name, std::string value, HttpReply* reply) {
-  const bool there = std::any_of(reply->headers.begin(), reply->headers.end(),
-                                 [&](const auto& header) { return header.first == name; });
-  if (!there) reply->headers.emplace_back(name, std::move(value));
+  if (!Has(reply->headers, name)) reply->headers.emplace_back(name, std::move(value));
 }
 
 template <typename Response>
@@ -471,7 +474,8 @@ awaitable<void> Connection::Complete(const HttpRequest& request, HttpReply* repl
   AddTimes(ToMs(SteadyClock::Get().Now() - request.started), reply);
   reply->headers.emplace_back("x-request-id", request.request_id);
   hub_.guard.AddCors(request, reply);
-  if (reply->stream || reply->body.size() < kWorthGzip || !AcceptsGzip(request)) co_return;
+  const bool packed_already = Has(reply->headers, "content-encoding");
+  if (reply->stream || packed_already || reply->body.size() < kWorthGzip || !AcceptsGzip(request)) co_return;
   co_await OnPool([reply] {
     std::string packed = Gzip(reply->body);
     if (packed.empty()) return;
