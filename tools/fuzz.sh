@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Builds every libFuzzer target with clang and runs each for the given seconds; a crash is saved under build/fuzz/.
 # FUZZ_SEED (default 1, so that a run can be repeated; 0 = a new one each time) seeds the mutations.
+# FUZZ_SERVING=ON adds the targets of the HTTP routes, which need gRPC, protobuf and Boost built with clang.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-10}
 cmake -S . -B build/fuzz -G Ninja -DCMAKE_C_COMPILER=clang-14 -DCMAKE_CXX_COMPILER=clang++-14 -DCMAKE_BUILD_TYPE=Release \
-  -DRERANKD_FUZZ=ON -DRERANKD_TESTS=OFF -DRERANKD_SERVING=ON -DRERANKD_ONEDNN=OFF \
+  -DRERANKD_FUZZ=ON -DRERANKD_TESTS=OFF -DRERANKD_SERVING="${FUZZ_SERVING:-OFF}" -DRERANKD_ONEDNN=OFF \
   -DRERANKD_SANITIZE=address,undefined >/dev/null
 cmake --build build/fuzz -j "$(nproc)" --target fuzzers
 for fuzzer in build/fuzz/fuzz/*_fuzz; do

@@ -18,7 +18,10 @@ class ReferenceFiles : public ::testing::Test {
     const std::string path = folder_.Write("file.yaml", text);
     auto plan = LoadExperiment({path, {}, {}, false});
     EXPECT_TRUE(plan.ok()) << plan.status().ToString();
-    return plan.ok() ? *plan : ExperimentPlan{{}, {}, {PlanVariant{}}, {}};
+    if (plan.ok()) return *plan;
+    ExperimentPlan nothing;
+    nothing.variants.emplace_back();
+    return nothing;
   }
   Settings First(const std::string& text) { return Load(text).variants.front().settings; }
 

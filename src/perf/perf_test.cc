@@ -69,8 +69,8 @@ class WordTokenizer final : public Tokenizer {
   void EncodeText(std::string_view text, bool, std::vector<int32_t>* ids) const override {
     ids->assign(text.size() <= 2 ? 1 : 2, 7);
   }
-  Status AppendPair(std::span<const int32_t>, std::string_view, const PairOptions&,
-                    EncodedPairs*) const override {
+  Status AppendEncoded(std::span<const int32_t>, std::span<const int32_t>, const PairOptions&,
+                       EncodedPairs*) const override {
     return Internal("not used");
   }
   Result<std::vector<DisplayToken>> Explain(std::string_view, std::string_view,
