@@ -480,7 +480,7 @@ std::vector<SettingRow> MakeExperimentRows() {
 
 std::vector<SettingRow> MakeTable() {
   std::vector<SettingRow> table = MakeServingRows();
-  for (auto rows : {MakeDocumentRows(), MakeLimitRows(), MakeSecurityRows(), MakeModelRows(),
+  for (auto rows : {MakeLimitRows(), MakeSecurityRows(), MakeDocumentRows(), MakeModelRows(),
                     MakeMetricsRows(), MakeExperimentRows()})
     table.insert(table.end(), rows.begin(), rows.end());
   return table;

@@ -71,7 +71,7 @@ def infer_body(queries, **more):
 
 
 def infer_path(server):
-    return f"/v2/models/{server.match.group(3)}/infer"
+    return f"/v2/models/{server.match.group(3).replace('/', '%2F')}/infer"
 
 
 def outputs(reply):
@@ -121,7 +121,8 @@ def test_open_inference_metadata(server):
     assert json.loads(server.http("GET", "/v2")[2])["extensions"] == ["binary_tensor_data"]
     assert json.loads(server.http("GET", "/v2/health/live")[2])["live"] is True
     assert json.loads(server.http("GET", "/v2/health/ready")[2]) == {"live": True, "ready": True}
-    for prefix in [f"/v2/models/{name}", f"/v2/models/{name.replace('/', '%2F')}", f"/v2/models/{name}/versions/1"]:
+    quoted = name.replace("/", "%2F")
+    for prefix in [f"/v2/models/{quoted}", f"/v2/models/{quoted}/versions/1"]:
         assert json.loads(server.http("GET", f"{prefix}/ready")[2]) == {"name": name, "ready": True}
         assert [i["name"] for i in json.loads(server.http("GET", prefix)[2])["inputs"]] == ["query", "texts"]
     for path in ["/v2/models/absent", "/v2/models/..%2F..%2Fetc%2Fpasswd/ready", "/v2/models/%00"]:

@@ -32,13 +32,7 @@ class OrderedStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
   }
 
   void OnReadDone(bool ok) override {
-    Slot* slot = nullptr;
-    if (ok) Locked([&] { slot = OpenSlot(); });
-    if (slot != nullptr) {
-      Work::Begin(call_, slot->message, [this, slot](Result<grpc::ByteBuffer> reply, const Answer* answer) {
-        Complete(slot, std::move(reply), answer);
-      });
-    }
+    if (ok) BeginWork();
     Step([&] {
       reading_ = false;
       half_closed_ = half_closed_ || !ok;
@@ -54,7 +48,7 @@ class OrderedStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
     call_.Cancel();
     Step([&] { EndWith(grpc::Status::CANCELLED); });
   }
-  void OnDone() override { delete this; }
+  void OnDone() override { const auto last = std::move(self_); }
 
  private:
   static constexpr size_t kWindow = 64;  // messages that are worked on at once
@@ -65,6 +59,17 @@ class OrderedStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
     size_t bytes = 0;
     std::optional<Result<grpc::ByteBuffer>> reply;
   };
+
+  // Under the lock, because the call's state is also changed by replies that complete meanwhile; recursive,
+  // because some work completes at once.
+  void BeginWork() {
+    std::lock_guard lock(mutex_);
+    Slot* slot = OpenSlot();
+    Work::Begin(call_, slot->message,
+                [self = self_, slot](Result<grpc::ByteBuffer> reply, const Answer* answer) {
+                  self->Complete(slot, std::move(reply), answer);
+                });
+  }
 
   Slot* OpenSlot() {
     Slot& slot = slots_.emplace_back();
@@ -87,12 +92,6 @@ class OrderedStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
 
   void EndWith(const grpc::Status& status) {
     if (status_.ok()) status_ = status;
-  }
-
-  template <typename F>
-  void Locked(F change) {
-    std::lock_guard lock(mutex_);
-    change();
   }
 
   // Applies `change`, then does what is due. Finish comes last and without the lock: OnDone may follow at
@@ -135,7 +134,9 @@ class OrderedStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
     StartWrite(&outgoing_);
   }
 
-  std::mutex mutex_;
+  // Until OnDone; replies that are still being handed in keep it longer, for the mutex that they unlock.
+  std::shared_ptr<OrderedStream> self_{this};
+  std::recursive_mutex mutex_;
   GrpcCall call_;
   const size_t max_bytes_;  // of the messages in the window
   grpc::ByteBuffer incoming_, outgoing_;
