@@ -446,14 +446,14 @@ void SchedulerCore::Charge(Job* job, int64_t cost) {
 }
 
 void SchedulerCore::FinishLapsed(Job* job, TimePoint now) {
-  if (job->finished) return;
-  ++(job->request.cancel.cancelled() ? counters_.cancelled : counters_.expired);
-  Finish(job, LapseOf(*job, now));
+  if (!job->finished) Finish(job, LapseOf(*job, now));
 }
 
 void SchedulerCore::Finish(Job* job, Status status) {
   if (job->finished) return;
   job->finished = true;
+  if (status.code() == Code::kCancelled) ++counters_.cancelled;
+  if (status.code() == Code::kDeadlineExceeded) ++counters_.expired;
   Instance& instance = home(*job);
   instance.queue.Close(*job);
   if (job->encoded < job->size()) NoteEncoded(*job);  // nothing more will come of it

@@ -275,6 +275,15 @@ TEST(SchedulerCore, DoesNotComputeForAClientThatLeft) {
   EXPECT_GT(stats.dropped_pairs, 800);
 }
 
+TEST(SchedulerCore, CountsACancellationThatTheBackendSaw) {
+  Simulation sim(NoLimits(), {Native(1)});
+  sim.verdict = [](int, const MicroBatch&) { return Cancelled("seen between two layers"); };
+  const int key = sim.SubmitAt(0, Documents(3, 64));
+  sim.Run();
+  EXPECT_EQ(sim.outcome(key).status.code(), Code::kCancelled);
+  EXPECT_EQ(sim.core().stats().cancelled, 1);
+}
+
 TEST(SchedulerCore, RefusesWhatCannotBeServed) {
   Simulation sim(NoLimits(), {Native(1)});
   const auto refusal = [&](ScoreRequest request) {

@@ -76,6 +76,7 @@ Status Server::Reload() {
 void Server::Drain() {
   if (std::exchange(impl_->drained, true)) return;
   if (impl_->grpc) impl_->grpc->AnnounceDrain();
+  if (impl_->http) impl_->http->AnnounceDrain();
   impl_->service.Drain();
   if (impl_->http) impl_->http->Shutdown(kFlushGrace);
   if (impl_->prometheus) impl_->prometheus->Shutdown(kFlushGrace);

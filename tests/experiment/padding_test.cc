@@ -36,8 +36,9 @@ double PaddingOfRequest(const Tokenizer& tokenizer, const load::Dataset& dataset
   }
   TokenCounts counts;
   counts.real = pairs.tokens();
+  counts.pairs = pairs.size();
   for (int i = 0; i < pairs.size(); ++i) counts.longest = std::max(counts.longest, pairs.length(i));
-  return serving::PaddingPercent(counts, kBatch);
+  return serving::PaddingPercent(counts);
 }
 
 TEST(PaddingColumn, EqualsThatOfTheReferenceReport) {

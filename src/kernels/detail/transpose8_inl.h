@@ -1,7 +1,7 @@
 // An 8 x 8 transposition in AVX registers: how keys become panels (attention_inl.h).
 #pragma once
 
-#include "kernels/detail/intrinsics.h"
+#include <immintrin.h>
 
 namespace rerankd::RERANKD_ISA {
 

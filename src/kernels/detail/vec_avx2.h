@@ -1,7 +1,8 @@
 // Eight fp32 lanes, AVX2 and FMA.
 #pragma once
 
-#include "kernels/detail/intrinsics.h"
+#include <immintrin.h>
+
 #include "kernels/detail/transpose8_inl.h"
 
 namespace rerankd::RERANKD_ISA {

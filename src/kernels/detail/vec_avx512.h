@@ -1,7 +1,8 @@
 // Sixteen fp32 lanes, AVX-512 F, BW, DQ and VL.
 #pragma once
 
-#include "kernels/detail/intrinsics.h"
+#include <immintrin.h>
+
 #include "kernels/detail/transpose8_inl.h"
 
 namespace rerankd::RERANKD_ISA {

@@ -411,7 +411,7 @@ awaitable<void> Connection::OnPool(std::function<void()> work) {
 }
 
 awaitable<bool> Connection::Send(HttpReply reply, const HttpRequest& request, bool keep_alive) {
-  keep_alive = keep_alive && !hub_.draining;
+  keep_alive = keep_alive && !hub_.last_replies;
   co_await Complete(request, &reply);
   error_code error;
   if (reply.status == 499) {

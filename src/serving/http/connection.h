@@ -34,8 +34,9 @@ class ConnectionHub {
   const Router router;
   const HttpOptions options;
   const Guard guard;
-  asio::thread_pool& work;  // for big bodies: I/O threads stay free
-  std::atomic<bool> draining{false};
+  asio::thread_pool& work;                // for big bodies: I/O threads stay free
+  std::atomic<bool> last_replies{false};  // a reply closes its connection
+  std::atomic<bool> draining{false};      // no new requests
 
   // Counts `bytes` of a body; false when they would be too many together.
   bool Reserve(int64_t bytes);

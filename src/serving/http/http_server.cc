@@ -162,6 +162,7 @@ struct HttpServer::Impl {
 
   void Stop(Duration grace) {
     if (std::exchange(stopped, true)) return;
+    hub.last_replies = true;
     hub.draining = true;
     StopAccepting(tcp_acceptor);
     StopAccepting(local_acceptor);
@@ -210,6 +211,8 @@ HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 HttpServer::~HttpServer() { impl_->Stop(Duration::zero()); }
 
 std::string HttpServer::address() const { return JoinHostPort(impl_->host, impl_->port); }
+
+void HttpServer::AnnounceDrain() { impl_->hub.last_replies = true; }
 
 void HttpServer::Shutdown(Duration grace) { impl_->Stop(grace); }
 

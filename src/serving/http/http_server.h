@@ -55,6 +55,10 @@ class HttpServer {
 
   std::string address() const;  // "host:port" as bound
 
+  // From now on every reply is the last one of its connection. New ones are still taken: they are told that
+  // the server drains.
+  void AnnounceDrain();
+
   // Takes no new connections, closes idle ones, lets running requests finish for up to `grace`, then closes.
   void Shutdown(Duration grace);
 

@@ -38,8 +38,17 @@ RequestRecord Request(double latency_ms, int pairs = 2) {
   r.pairs = pairs;
   r.worker = 0;
   r.timings = {1, 2, 50, 40, latency_ms};  // queue, tokenize, inference, compute, total
-  r.counts = {60, 60, 40, 1};              // 60 real tokens of 2 x 40 padded: 25 % waste
+  // 60 real tokens of 2 x 40 padded: 25 % waste.
+  r.counts = {.real = 60, .computed = 60, .longest = 40, .truncated_pairs = 1, .pairs = 2};
   return r;
+}
+
+TEST(Padding, CountsWhatWasRun) {
+  // Five documents: one cached, two equal to another one, two pairs run.
+  EXPECT_EQ(PaddingPercent({.real = 60, .longest = 40, .pairs = 2, .duplicates = 2, .cached = 1}), 25);
+  // One document in three windows.
+  EXPECT_EQ(PaddingPercent({.real = 30, .longest = 10, .pairs = 3}), 0);
+  EXPECT_EQ(PaddingPercent({.cached = 3}), 0);
 }
 
 class ReferenceMetricsTest : public testing::Test {

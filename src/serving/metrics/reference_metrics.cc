@@ -22,15 +22,15 @@ double Utilization(double inference_ms) { return std::min(100.0, inference_ms / 
 
 }  // namespace
 
-double PaddingPercent(const TokenCounts& counts, int pairs) {
-  const double padded = static_cast<double>(counts.longest) * pairs;
+double PaddingPercent(const TokenCounts& counts) {
+  const double padded = static_cast<double>(counts.longest) * counts.pairs;
   return padded > 0 ? (padded - static_cast<double>(counts.real)) / padded * 100 : 0;
 }
 
 ReferenceMetrics::ReferenceMetrics(const Clock& clock) : clock_(clock), start_(clock.Now()) {}
 
 void ReferenceMetrics::Record(const RequestRecord& r) {
-  const double padding = PaddingPercent(r.counts, r.pairs);
+  const double padding = PaddingPercent(r.counts);
   std::lock_guard lock(mutex_);
   const TimePoint now = clock_.Now();
   kept_.push_back({now, r.latency_ms, r.timings.tokenize_ms, r.timings.queue_ms, r.timings.inference_ms,

@@ -25,8 +25,9 @@ struct RequestRecord {
   TokenCounts counts;
 };
 
-// What padding every pair to the longest of its request would waste, in percent of the padded tokens.
-double PaddingPercent(const TokenCounts& counts, int pairs);
+// What padding every pair that was run to the longest of its request would waste, in percent of the padded
+// tokens.
+double PaddingPercent(const TokenCounts& counts);
 
 // State of the process at one moment.
 struct SystemSample {

@@ -98,7 +98,7 @@ void ReferencePrometheus::Observe(const RequestRecord& r) {
   ObserveStage(r.timings.queue_ms, &impl_->model_queue);
   ObserveStage(r.latency_ms - r.timings.queue_ms - r.timings.tokenize_ms - r.timings.inference_ms,
                &impl_->overhead);
-  impl_->padding_ratio.Set(PaddingPercent(r.counts, r.pairs) / 100);
+  impl_->padding_ratio.Set(PaddingPercent(r.counts) / 100);
   impl_->longest.Set(r.counts.longest);
   impl_->mean.Set(r.pairs > 0 ? static_cast<double>(r.counts.real) / r.pairs : 0);
   if (r.worker >= 0) impl_->ObserveWorker(Worker(r.worker, "model"), r.timings.inference_ms, r);

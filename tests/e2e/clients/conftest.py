@@ -61,10 +61,3 @@ def secured(rerankd, tmp_path):
     with Served(rerankd, "--backend", "fake", "--api-key-file", str(keys)) as running:
         running.key = key
         yield running
-
-
-@pytest.fixture
-def secured_http(secured):
-    if secured.http("GET", "/info")[0] != 401:
-        pytest.skip("this build asks for no keys over HTTP")
-    return secured

@@ -49,11 +49,11 @@ def test_invalid_requests_raise_once_with_the_reason(v2):
     assert "documents" in str(error.value.body)
 
 
-def test_a_wrong_key_is_unauthorized(secured_http):
-    base = f"http://127.0.0.1:{secured_http.http_port}"
+def test_a_wrong_key_is_unauthorized(secured):
+    base = f"http://127.0.0.1:{secured.http_port}"
     with pytest.raises(cohere.errors.UnauthorizedError):
         cohere.ClientV2(api_key="wrong", base_url=base).rerank(model="m", query=QUERY, documents=["a"])
-    reply = cohere.ClientV2(api_key=secured_http.key, base_url=base).rerank(model="m", query=QUERY, documents=["a"])
+    reply = cohere.ClientV2(api_key=secured.key, base_url=base).rerank(model="m", query=QUERY, documents=["a"])
     assert len(reply.results) == 1
 
 

@@ -3,14 +3,10 @@ import pathlib
 import subprocess
 import sys
 
-import pytest
-
 EXAMPLES = "15"  # a route
 
 
 def test_the_server_keeps_its_openapi_promises(server, url, tmp_path):
-    if server.http("GET", "/openapi.json")[0] == 404:
-        pytest.skip("this build serves no /openapi.json")
     tool = pathlib.Path(sys.executable).parent / "schemathesis"
     run = subprocess.run([tool, "run", f"{url}/openapi.json", "--max-examples", EXAMPLES, "--seed", "1", "--checks",
                           "not_a_server_error,status_code_conformance,content_type_conformance,"

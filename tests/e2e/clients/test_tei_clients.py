@@ -59,7 +59,7 @@ def test_haystack_over_grpc_sends_its_token(secured):
     ranker.close()
 
 
-def test_haystack_shows_the_reason_of_a_refusal(secured_http):
-    ranker = HuggingFaceTEIRanker(url=f"http://127.0.0.1:{secured_http.http_port}", token=Secret.from_token("wrong"))
+def test_haystack_shows_the_reason_of_a_refusal(secured):
+    ranker = HuggingFaceTEIRanker(url=f"http://127.0.0.1:{secured.http_port}", token=Secret.from_token("wrong"))
     with pytest.raises(RuntimeError, match="401"):
         ranker.run(QUERY, documents())
