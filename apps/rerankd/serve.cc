@@ -38,11 +38,12 @@ class SignalWaiter {
 
 // The line that people and `rerankd experiment` wait for.
 void PrintReady(const Server& server, const Engine& engine) {
-  const InstanceInfo& instance = engine.instances().front();
+  const bool scores = !engine.instances().empty();  // not in pipeline mode tokenization_only
   std::string line = "rerankd ready";
   if (!server.grpc_address().empty()) line += " grpc=" + server.grpc_address();
   if (!server.http_address().empty()) line += " http=" + server.http_address();
-  fmt::print(stderr, "{} model={} backend={}\n", line, engine.model().name, instance.caps.name);
+  fmt::print(stderr, "{} model={} backend={}\n", line, engine.model().name,
+             scores ? engine.instances().front().caps.name : "none");
   std::fflush(stderr);
 }
 

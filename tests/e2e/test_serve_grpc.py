@@ -73,6 +73,14 @@ def code_of(call):
     return error.value.code(), error.value.details()
 
 
+def test_without_a_model_texts_are_only_tokenised(rerankd, stubs):
+    with Served(rerankd, config="pipeline:\n  mode: tokenization_only\n") as served:
+        assert served.match.group(4) == "none"  # no backend
+        reply = Client(stubs, served).infer(pairs(3))
+        assert (reply.status_code, reply.num_pairs, list(reply.scores)) == (204, 3, [])
+        assert json.loads(served.http("POST", "/rerank", {"query": "q", "texts": ["a", "b"]})[2]) == []
+
+
 def test_infer_fills_every_field_in_input_order(client):
     reply, call = client.stub.Infer.with_call(client.request(pairs(7)), timeout=60)
     assert len(reply.scores) == 7 and reply.num_pairs == 7 and reply.status_code == 200
