@@ -27,6 +27,9 @@ if(RERANKD_SANITIZE)
   add_compile_options(-fsanitize=${RERANKD_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all -g1)
   add_link_options(-fsanitize=${RERANKD_SANITIZE})
 endif()
+if(RERANKD_SANITIZE STREQUAL "thread")
+  add_compile_options(-Wno-tsan)  # Asio's fences, which the sanitizer does not model
+endif()
 if(RERANKD_FUZZ)
   add_compile_options(-fsanitize=fuzzer-no-link)  # coverage of the libraries is what guides the fuzzers
 endif()

@@ -30,7 +30,9 @@ def test_client_reads_models_and_health(url, server):
     client = Client(base_url=url)
     listed = models.sync(client=client)
     assert [model.id for model in listed.data] == [server.match.group(3)]
-    assert health.sync_detailed(client=client).status_code == 200
+    # /health is empty, as text-embeddings-inference has it, unless JSON is asked for.
+    asking = Client(base_url=url, headers={"Accept": "application/json"})
+    assert health.sync(client=asking)["unix"] > 0
 
 
 def test_langchain(url, expected):
