@@ -53,12 +53,14 @@ test-heavy:
 	@$(MAKE) --no-print-directory clients
 	@$(MAKE) --no-print-directory asan tsan
 	@$(MAKE) --no-print-directory browser
-	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=60
+	@FUZZ_SERVING=ON $(MAKE) --no-print-directory fuzz FUZZ_SECONDS=60
 
+# Debian's gRPC is not instrumented: the thread sanitizer does not see its locks and takes every call for a race.
+NOT_UNDER_tsan = serving_grpc_test|load_client_test|experiment_runner_test
 asan tsan:
 	cmake --preset $@ -DRERANKD_SERVING=ON -DRERANKD_ONEDNN=OFF >/dev/null
 	cmake --build build/$@ -j $(JOBS)
-	ctest --test-dir build/$@ --output-on-failure -j 1
+	ctest --test-dir build/$@ --output-on-failure -j 1 $(if $(NOT_UNDER_$@),-E '$(NOT_UNDER_$@)')
 
 tidy: $(BUILD)/build.ninja
 	@tools/tidy.sh $(BUILD)
