@@ -60,6 +60,7 @@ NOT_UNDER_tsan = serving_grpc_test|load_client_test|experiment_runner_test
 asan tsan:
 	cmake --preset $@ -DRERANKD_SERVING=ON -DRERANKD_ONEDNN=OFF >/dev/null
 	cmake --build build/$@ -j $(JOBS)
+	LSAN_OPTIONS=suppressions=$(CURDIR)/cmake/lsan.supp:print_suppressions=0 \
 	ctest --test-dir build/$@ --output-on-failure -j 1 $(if $(NOT_UNDER_$@),-E '$(NOT_UNDER_$@)')
 
 tidy: $(BUILD)/build.ninja

@@ -27,15 +27,37 @@ void ConfigFlags::AddTo(CLI::App& app, std::initializer_list<std::string_view> s
   for (const SettingRow& row : SettingTable()) {
     const auto in_section = [&](std::string_view section) { return row.key.starts_with(section); };
     if (row.flag.empty() || std::none_of(sections.begin(), sections.end(), in_section)) continue;
+    if (several_models && row.key == "model.name") {
+      app.add_option(row.flag, models, row.help + "; repeatable: several models, asked for by name")
+          ->allow_extra_args(false);
+      continue;
+    }
     app.add_option_function<std::string>(
         row.flag, [this, key = row.key](const std::string& value) { overrides.push_back(key + "=" + value); },
         row.help + " [" + row.default_text() + "]");
   }
 }
 
+namespace {
+
+// The instances of the configuration once for each model.
+std::vector<InstanceSettings> ForEachModel(const std::vector<InstanceSettings>& instances,
+                                           const std::vector<std::string>& models) {
+  std::vector<InstanceSettings> all;
+  for (const std::string& model : models)
+    for (InstanceSettings instance : instances) {
+      instance.model = model;
+      all.push_back(std::move(instance));
+    }
+  return all;
+}
+
+}  // namespace
+
 Result<Settings> ConfigFlags::Load() const {
   const SettingsSource source{config_file, overrides, SettingsEnvironment(), allow_unknown_keys};
   RERANKD_ASSIGN_OR_RETURN(LoadedSettings loaded, LoadSettings(source));
+  if (!models.empty()) loaded.settings.instances = ForEachModel(loaded.settings.instances, models);
   for (const std::string& warning : loaded.warnings) Log(LogLevel::kWarning, warning);
   return std::move(loaded.settings);
 }

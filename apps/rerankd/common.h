@@ -32,6 +32,8 @@ struct ConfigFlags {
   std::string config_file;
   std::vector<std::string> overrides;  // "key=value"
   bool allow_unknown_keys = false;
+  bool several_models = false;      // --model may be repeated; set it before AddTo
+  std::vector<std::string> models;  // then: its values
 
   // `sections` limits the flags to keys that start with one of them: {"model.", "server."}.
   void AddTo(CLI::App& app, std::initializer_list<std::string_view> sections);

@@ -84,7 +84,10 @@ Status RunServe(const ConfigFlags& config) {
 void AddServe(CLI::App& app, Action* action) {
   auto config = std::make_shared<ConfigFlags>();
   CLI::App* command = app.add_subcommand("serve", "serve scores over gRPC and HTTP");
-  command->footer("Example:\n  rerankd serve --model default --http-port 8080 --grpc-port 50051");
+  command->footer(
+      "Examples:\n  rerankd serve --model default --http-port 8080 --grpc-port 50051\n"
+      "  rerankd serve --model default --model tiny");
+  config->several_models = true;
   config->AddTo(*command, {"model.", "server.", "scheduler."});
   command->callback([config, action] {
     *action = [config] {

@@ -3,13 +3,14 @@
 
     bench/serving/serving.py --model DIR [--pairs FILE.jsonl] --out docs/benchmarks/serving.json
 
-Five parts, about five minutes on a quiet machine; --only PART runs one of them:
+Six parts, about six minutes on a quiet machine; --only PART runs one of them:
 
 throughput  requests of 100 documents, 4 and 16 in flight, over HTTP and gRPC, in rounds interleaved with `rerankd rank`. Client
             and server share the cores, so the ratio is of pairs per CPU-second (of rank without its start-up, which a run of one
             query measures); both raw rates are in the JSON.
 single      one request in flight: its latency against the server's own tokenise + inference time for it.
 near        open loop at 80 % of the closed-loop capacity, constant and Poisson arrivals.
+fair        requests of 5 documents, one at a time, alone and beside a client that always has 1,000 documents in flight.
 over        open loop at 3 times the capacity for a minute: goodput, how fast the rest is refused, and the first requests after.
 memory      resident memory after 1,000 and after 100,000 requests of one pair, on the bundled model `tiny`.
 """
@@ -21,13 +22,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 from ab import bootstrap, machine  # noqa: E402
 
 DOCUMENTS = 100
-PARTS = ("throughput", "single", "near", "over", "memory")
+PARTS = ("throughput", "single", "near", "fair", "over", "memory")
 
 
 class Server:
@@ -52,12 +54,15 @@ class Server:
         self.process.stderr.read()
         self.process.wait()
 
-    def load(self, protocol, *arguments):
-        """The result of one `rerankd load`."""
+    def load_command(self, protocol, *arguments):
         port = self.addresses["grpc" if protocol == "rerankd" else "http"].rsplit(":", 1)[1]
         target = f"127.0.0.1:{port}" if protocol == "rerankd" else f"http://127.0.0.1:{port}"
-        command = [self.binary, "load", "--target", target, "--protocol", protocol, "--json", "--quiet",
-                   "--server-pid", str(self.process.pid), *map(str, arguments)]  # fmt: skip
+        return [self.binary, "load", "--target", target, "--protocol", protocol, "--json", "--quiet",
+                "--server-pid", str(self.process.pid), *map(str, arguments)]  # fmt: skip
+
+    def load(self, protocol, *arguments):
+        """The result of one `rerankd load`."""
+        command = self.load_command(protocol, *arguments)
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
             sys.exit(f"{' '.join(command)}\n{done.stderr}")
@@ -148,6 +153,17 @@ def near(args, server, work):
         result[arrivals] = {"p50_ms": times["p50"], "p99_ms": times["p99"], "p99_over_p50": times["p99"] / times["p50"],
                             "failed": got["requests"]["failed"], "sent_late_p99_ms": got["client"]["timing_error_ms"]["p99"]}  # fmt: skip
     return result
+
+
+def fair(args, server, work):
+    small = ("--data", work.pairs, "--docs-per-request", 5, "--requests", 30, "--warm-up", 0)
+    idle = server.load("tei", *small)["latency_ms"]
+    large = server.load_command("tei", "--data", work.pairs, "--docs-per-request", 1000, "--duration", 600, "--warm-up", 0)
+    with subprocess.Popen(large, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as other:
+        time.sleep(1)
+        busy = server.load("tei", *small)["latency_ms"]
+        other.terminate()
+    return {"idle_ms": idle, "busy_ms": busy, "busy_over_idle": {p: busy[p] / idle["p50"] for p in ("p50", "p90", "max")}}
 
 
 def over(args, server, work):

@@ -38,6 +38,7 @@ struct WorkerStats {
   int64_t padded_tokens = 0;  // computed
   int64_t batches = 0;        // micro-batches, failed ones included
   double busy_ms = 0;
+  bool alive = true;                                    // false: its backend was lost, it scores no more
   BucketCounts<kBatchTokenBounds.size()> batch_tokens;  // real tokens of a micro-batch
   BucketCounts<kBatchFillBounds.size()> batch_fill;     // of the preferred size of a micro-batch
 };

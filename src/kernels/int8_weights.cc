@@ -20,8 +20,10 @@ double LaneLoad(std::span<const int8_t> row, const Int8Traits& traits) {
   int worst = 0;
   for (size_t start = 0; start < row.size(); start += block) {
     int up[2] = {}, down[2] = {};
-    for (size_t k = start; k < std::min(row.size(), start + block); ++k)
-      (row[k] > 0 ? up : down)[k / 2 % 2] += std::abs(row[k]);
+    for (size_t k = start; k < std::min(row.size(), start + block); ++k) {
+      int* const sums = row[k] > 0 ? up : down;
+      sums[k / 2 % 2] += std::abs(row[k]);
+    }
     worst = std::max({worst, up[0], up[1], down[0], down[1]});
   }
   return static_cast<double>(worst) * traits.max_code / std::numeric_limits<int16_t>::max();

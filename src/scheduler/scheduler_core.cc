@@ -375,8 +375,7 @@ void SchedulerCore::Count(int worker, const MicroBatch& batch, const BatchStats&
 
 void SchedulerCore::WorkerLost(int worker, const Status& reason) {
   Worker& lost = workers_[static_cast<size_t>(worker)];
-  if (!lost.alive) return;
-  lost.alive = false;
+  if (!std::exchange(lost.stats.alive, false)) return;
   Instance& instance = instances_[static_cast<size_t>(lost.stats.instance)];
   --instance.live_workers;
   lost_reason_ = Unavailable("no worker is left, the last one was of " + instance.spec.name + ": " +

@@ -112,7 +112,6 @@ class SchedulerCore {
  private:
   struct Worker {
     WorkerStats stats;
-    bool alive = true;
   };
   struct Group {
     std::vector<int> instances;

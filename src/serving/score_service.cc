@@ -103,6 +103,24 @@ void ScoreService::Drain() {
   engine_.Drain();
 }
 
+Status ScoreService::Working(const ModelInfo* model) const {
+  const std::vector<InstanceInfo>& instances = engine_.instances();
+  if (instances.empty()) return {};  // pipeline mode tokenization_only
+  const std::vector<ModelInfo>& models = engine_.models();
+  std::vector<bool> works(models.size());
+  for (const WorkerStats& worker : engine_.stats().workers)
+    if (worker.alive)
+      works[static_cast<size_t>(instances[static_cast<size_t>(worker.instance)].model)] = true;
+  for (size_t i = 0; i < models.size(); ++i)
+    if (!works[i] && (model == nullptr || model == &models[i]))
+      return Unavailable("no worker of model '" + models[i].name + "' is left: restart the server");
+  return {};
+}
+
+Status ScoreService::Ready(const ModelInfo* model) const {
+  return draining() ? Unavailable("the server is draining") : Working(model);
+}
+
 void ScoreService::SampleSystem() {
   const EngineStats stats = engine_.stats();
   const bool on_cpu = identity_.device.empty() || identity_.device == "cpu";

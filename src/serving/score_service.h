@@ -42,6 +42,10 @@ class ScoreService {
   // Stops admitting (kUnavailable), waits for what was admitted.
   void Drain();
   bool draining() const { return draining_.load(); }
+  // kUnavailable if `model` (null: any of them) has no worker left.
+  Status Working(const ModelInfo* model = nullptr) const;
+  // Whether requests for it are taken: it works and the server does not drain.
+  Status Ready(const ModelInfo* model = nullptr) const;
 
   // One reading of the machine into the metrics; called every 500 ms and before a snapshot is shown.
   void SampleSystem();

@@ -54,7 +54,10 @@ Result<std::unique_ptr<Server>> Server::Start(const Settings& settings, Engine& 
     RERANKD_ASSIGN_OR_RETURN(
         impl->prometheus, serving::HttpServer::Start(listen, options, serving::MakeMetricsRoutes(service)));
   }
-  impl->sampler = std::make_unique<serving::Sampler>(kSamplePeriod, [&service] { service.SampleSystem(); });
+  impl->sampler = std::make_unique<serving::Sampler>(kSamplePeriod, [&service, grpc = impl->grpc.get()] {
+    service.SampleSystem();
+    if (grpc != nullptr && !service.Working().ok()) grpc->AnnounceDrain();  // lost workers do not come back
+  });
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
 

@@ -1,5 +1,5 @@
-// Product of codes against packed int8 panels: MultiplyCodes (int8_bytes_inl.h or int8_dot_inl.h) adds up a
-// tile exactly in int32, the epilogue scales it, adds the bias and applies the post-op.
+// Product of codes against packed int8 panels: MultiplyCodes (of the instruction set: int8_bytes_inl.h) adds
+// up a tile exactly in int32, the epilogue scales it, adds the bias and applies the post-op.
 #pragma once
 
 #include "kernels/kernel_set.h"

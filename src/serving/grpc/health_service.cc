@@ -75,7 +75,7 @@ HealthService::State HealthService::StateOf(const std::string& service) const {
 
 void HealthService::SetServing(bool serving) {
   std::lock_guard lock(mutex_);
-  serving_ = serving;
+  if (std::exchange(serving_, serving) == serving) return;
   for (Watcher* watcher : watchers_) watcher->Send(StateOf(watcher->service()));
 }
 

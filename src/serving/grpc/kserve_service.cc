@@ -44,7 +44,7 @@ struct ReadyMethod {
 
   Result<Reply> Answer(const Request&) const {
     Reply reply;
-    reply.set_ready(!service.draining());
+    reply.set_ready(service.Ready().ok());
     return reply;
   }
 
@@ -59,8 +59,9 @@ struct ModelReadyMethod {
 
   Result<Reply> Answer(const Request& request) const {
     Reply reply;
-    const bool known = FindKserveModel(service.engine(), request.name(), request.version()).ok();
-    reply.set_ready(known && !service.draining());
+    const Result<const ModelInfo*> model =
+        FindKserveModel(service.engine(), request.name(), request.version());
+    reply.set_ready(model.ok() && service.Ready(*model).ok());
     return reply;
   }
 

@@ -431,6 +431,14 @@ TEST_F(HttpServerTest, HealthIsEmptyUnlessJsonIsAskedFor) {
   EXPECT_EQ(Get("/health", "Accept: application/json\r\n").Json()["status"], "ok");
 }
 
+TEST_F(HttpServerTest, WithoutWorkersTheServerIsNeitherReadyNorHealthy) {
+  engine_.LoseWorkers();
+  for (const char* path : {"/ready", "/health", "/ping", "/v2/health/ready", "/v2/models/fake-model/ready"})
+    EXPECT_EQ(Get(path).status, 503) << path;
+  EXPECT_THAT(Get("/ready").body, testing::HasSubstr("no worker of model 'fake-model' is left"));
+  EXPECT_EQ(Get("/v2/health/live").status, 200);
+}
+
 TEST_F(HttpServerTest, ReadinessEndsWithTheDrain) {
   EXPECT_EQ(Get("/ready").status, 200);
   service_.Drain();

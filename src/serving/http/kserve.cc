@@ -33,7 +33,7 @@ HttpReply ServerMetadata() {
 }
 
 HttpReply Alive(const ScoreService& service) {
-  const bool ready = !service.draining();
+  const bool ready = service.Ready().ok();
   return JsonReply({{"live", true}, {"ready", ready}}, ready ? 200 : 503);
 }
 
@@ -48,7 +48,7 @@ HttpReply ModelMetadata(const ModelInfo& model) {
 }
 
 HttpReply ModelReady(const ScoreService& service, const ModelInfo& model) {
-  const bool ready = !service.draining();
+  const bool ready = service.Ready(&model).ok();
   return JsonReply({{"name", model.name}, {"ready", ready}}, ready ? 200 : 503);
 }
 

@@ -18,7 +18,8 @@ void AddInfoRoutes(ScoreService& service, Router* router);
 void AddDashboardRoutes(ScoreService& service, Router* router);
 void AddMetricsRoutes(ScoreService& service, Router* router);
 
-// Alive: the process answers. Stays 200 while draining, or an orchestrator would kill what is being finished.
+// Alive: the process answers (and, at /health and /ping, has workers left). Stays 200 while draining, or an
+// orchestrator would kill what is being finished.
 HttpReply Health(const HttpRequest& request);
 
 }  // namespace rerankd::serving

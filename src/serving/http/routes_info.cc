@@ -13,8 +13,8 @@ HttpReply JsonReply(const Json& json) {
 }
 
 HttpReply Ready(const ScoreService& service) {
-  if (!service.draining()) return JsonReply({{"ready", true}});
-  return ErrorReply(TeiDialect().error, {Unavailable("the server is draining")});
+  const Status ready = service.Ready();
+  return ready.ok() ? JsonReply({{"ready", true}}) : ErrorReply(TeiDialect().error, {ready});
 }
 
 Json ModelType(const ModelInfo& model) {
@@ -113,6 +113,11 @@ void Get(const char* path, Make make, Router* router, Access access = Access::kK
                TeiDialect().error, access});
 }
 
+HttpReply HealthOf(const ScoreService& service, const HttpRequest& request) {
+  const Status working = service.Working();
+  return working.ok() ? Health(request) : ErrorReply(TeiDialect().error, {working});
+}
+
 }  // namespace
 
 HttpReply Health(const HttpRequest& request) {
@@ -123,7 +128,8 @@ HttpReply Health(const HttpRequest& request) {
 }
 
 void AddInfoRoutes(ScoreService& service, Router* router) {
-  for (const char* path : {"/health", "/ping"}) Get(path, Health, router, Access::kOpen);
+  const auto health = [&service](const HttpRequest& request) { return HealthOf(service, request); };
+  for (const char* path : {"/health", "/ping"}) Get(path, health, router, Access::kOpen);
   Get(
       "/ready", [&service](const HttpRequest&) { return Ready(service); }, router, Access::kOpen);
   Get(

@@ -89,6 +89,7 @@ class FakeEngine final : public Engine {
     std::lock_guard lock(mutex_);
     EngineStats stats;
     stats.workers.resize(1);
+    stats.workers.front().alive = !lost_;
     stats.cancelled = cancelled_;
     stats.queued_requests = static_cast<int64_t>(jobs_.size());
     return stats;
@@ -106,6 +107,9 @@ class FakeEngine final : public Engine {
   }
   void FailWith(std::optional<Status> status) {
     Set([&] { failure_ = std::move(status); });
+  }
+  void LoseWorkers() {
+    Set([this] { lost_ = true; });
   }
   void ScoresNothing() {
     Set([this] { no_scores_ = true; });
@@ -196,7 +200,7 @@ class FakeEngine final : public Engine {
   std::deque<Job> jobs_;
   std::optional<Status> refusal_, failure_;
   ScoreRequest last_request_;
-  bool held_ = false, busy_ = false, draining_ = false, stop_ = false, no_scores_ = false;
+  bool held_ = false, busy_ = false, draining_ = false, stop_ = false, no_scores_ = false, lost_ = false;
   std::atomic<int> admitted_{0}, cancelled_{0};
   std::thread thread_;
 };

@@ -1,0 +1,78 @@
+"""Backends that fail, disks that are full, several models: with the real binary."""
+import itertools
+import json
+import time
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from served import ROOT, Served, load_stubs
+
+TINY_MODEL = ROOT / "models/tiny"
+BODY = {"query": "what is tea", "texts": ["a drink made from leaves", "a river in the north"]}
+
+
+@pytest.fixture(scope="module")
+def stubs(tmp_path_factory):
+    return load_stubs(tmp_path_factory.mktemp("stubs"))
+
+
+def test_a_failing_backend_costs_one_request(rerankd, stubs):
+    messages, services = stubs
+    with Served(rerankd, "--backend", "fake", "--device", "fake:fail_every=3", "--threads", "1") as served:
+        stub = services.InferenceServiceStub(served.channel)
+        request = messages.InferRequest(pairs=[messages.QueryDocPair(query="q", document="d")])
+        codes = []
+        for over_http in itertools.islice(itertools.cycle([True, False]), 12):
+            if over_http:
+                status, _, body = served.http("POST", "/rerank", BODY)
+                codes.append(status)
+                assert status == 200 or b"fake" in body
+            else:
+                try:
+                    stub.Infer(request, timeout=20)
+                    codes.append("OK")
+                except grpc.RpcError as error:
+                    codes.append(error.code().name)
+        # One worker runs one micro-batch a request: the server warms up with some of them, so the phase is free.
+        assert set(codes) == {200, 424, "OK", "INTERNAL"}, codes
+        assert sum(code in (424, "INTERNAL") for code in codes) == 4, codes
+        assert not any(a in (424, "INTERNAL") and b in (424, "INTERNAL") for a, b in itertools.pairwise(codes)), codes
+        assert served.http("GET", "/ready")[0] == 200
+
+
+def test_a_lost_backend_is_used_no_more(rerankd):
+    with Served(rerankd, "--backend", "fake", "--device", "fake:lost_after=4", "--threads", "1") as served:
+        codes = [served.http("POST", "/rerank", BODY)[0] for _ in range(8)]
+        assert codes[0] == 200 and codes[-1] == 503 and 424 in codes, codes
+        assert served.http("GET", "/ready")[0] == 503
+        assert served.http("GET", "/health")[0] == 503
+        health = health_pb2_grpc.HealthStub(served.channel)
+        for _ in range(100):
+            if health.Check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.NOT_SERVING:
+                return
+            time.sleep(0.05)
+        pytest.fail("the health service still says SERVING")
+
+
+def test_a_full_disk_for_logs_costs_lines_only(rerankd):
+    with Served(rerankd, config="server: {access_log: /dev/full}") as served:
+        for _ in range(5):
+            assert served.http("POST", "/rerank", BODY)[0] == 200
+        served.terminate()
+        assert served.exit_code() == 0
+        served._reader.join()
+        assert any("access log are lost" in line and "No space left" in line for line in served.log), served.log
+
+
+def test_several_models_are_asked_for_by_name(rerankd):
+    with Served(rerankd, "--model", str(TINY_MODEL)) as served:  # and tiny-random, which Served adds
+        names = {m["id"] for m in json.loads(served.http("GET", "/v1/models")[2])["data"]}
+        assert {"tiny", "tiny-random"} <= {name.rsplit("/", 1)[-1] for name in names}, names
+        scores = {}
+        for name in ("tiny", "tiny-random"):
+            status, headers, body = served.http("POST", "/rerank", {**BODY, "model": name})
+            assert status == 200
+            assert headers["x-model"].endswith(name)
+            scores[name] = body
+        assert scores["tiny"] != scores["tiny-random"]
