@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <cstdlib>
 
 #include "base/file.h"
 #include "base/progress.h"
@@ -19,25 +20,46 @@ constexpr int kExitInterrupted = 130;
 
 struct LoadFlags {
   load::LoadOptions options;
-  std::string api_key_file, scenario;
-  bool json = false, quiet = false;
+  std::string api_key_file, rate;
+  bool json = false, quiet = false, find_max_rate = false;
 };
 
 // The named loads of MLPerf Inference.
-Status ApplyScenario(const std::string& scenario, load::LoadOptions* options) {
+Status ApplyScenario(bool find_max_rate, load::LoadOptions* options) {
+  const std::string& scenario = options->scenario;
   if (scenario.empty()) return {};
+  const bool open = options->rate || options->rate_share || find_max_rate || !options->replay.empty();
+  if (scenario != "server" && open)
+    return InvalidArgument(
+        fmt::format("--scenario {} is a closed loop: it goes without --rate, --replay and "
+                    "--find-max-rate",
+                    scenario));
   if (scenario == "single-stream") {
     options->concurrency = 1;
-    options->rate.reset();
   } else if (scenario == "offline") {
     options->concurrency = std::max(options->concurrency, 16);
-    options->rate.reset();
   } else if (scenario == "server") {
     options->arrivals = "poisson";
-    if (!options->rate) return InvalidArgument("--scenario server needs --rate");
+    if (!open) return InvalidArgument("--scenario server needs --rate or --find-max-rate");
   } else {
     return InvalidArgument(fmt::format("--scenario '{}' is not single-stream, offline or server", scenario));
   }
+  return {};
+}
+
+// "12.5": requests a second; "80%": of what a closed loop reaches.
+Status ParseRate(const std::string& text, load::LoadOptions* options) {
+  if (text.empty()) return {};
+  char* end = nullptr;
+  const double value = std::strtod(text.c_str(), &end);
+  const std::string_view unit = end;
+  if (end == text.c_str() || (unit != "" && unit != "%"))
+    return InvalidArgument(
+        fmt::format("--rate '{}' is not requests a second, or a share of capacity such as 80%", text));
+  if (unit == "%")
+    options->rate_share = value / 100;
+  else
+    options->rate = value;
   return {};
 }
 
@@ -61,16 +83,33 @@ load::Progress Bar(const LoadFlags& flags) {
   };
 }
 
+int FailLoad(const Status& status) {
+  Fail(status);
+  return status.code() == Code::kInvalidArgument ? kExitUsage : kExitFailed;
+}
+
+int PrintMaxRate(const LoadFlags& flags, const std::atomic<bool>& interrupt) {
+  const auto report = [&](const load::RateTrial& trial) {
+    if (!flags.quiet) fmt::print(stderr, "{}\n", load::TrialLine(trial));
+  };
+  const auto result = load::FindMaxRate(flags.options, interrupt, report);
+  if (!result.ok()) return FailLoad(result.status());
+  fmt::print("{}", (flags.json ? load::MaxRateToJson : load::MaxRateTable)(flags.options, *result));
+  for (const std::string& warning : load::MaxRateWarnings(*result))
+    fmt::print(stderr, "warning: {}\n", warning);
+  if (result->interrupted) return kExitInterrupted;
+  return result->rate > 0 ? 0 : kExitFailed;
+}
+
 int Run(LoadFlags flags) {
-  Status status = ApplyScenario(flags.scenario, &flags.options);
+  Status status = ParseRate(flags.rate, &flags.options);
+  if (status.ok()) status = ApplyScenario(flags.find_max_rate, &flags.options);
   if (status.ok()) status = ReadApiKey(flags.api_key_file, &flags.options.target.api_key);
   if (!status.ok()) return Fail(status), kExitUsage;
   const experiment::InterruptGuard interrupt;
+  if (flags.find_max_rate) return PrintMaxRate(flags, interrupt.flag());
   const auto result = load::MeasureLoad(flags.options, interrupt.flag(), Bar(flags));
-  if (!result.ok()) {
-    Fail(result.status());
-    return result.status().code() == Code::kInvalidArgument ? kExitUsage : kExitFailed;
-  }
+  if (!result.ok()) return FailLoad(result.status());
   const auto print = flags.json ? load::ResultToJson : load::ResultTable;
   fmt::print("{}", print(flags.options, *result));
   for (const std::string& warning : load::Warnings(flags.options, *result))
@@ -95,13 +134,22 @@ void AddShape(CLI::App& command, LoadFlags* flags) {
   command.add_option("--docs-per-request", o.documents, "documents of a request [1]");
   auto* concurrency =
       command.add_option("--concurrency", o.concurrency, "closed loop: requests in flight [1]");
-  auto* rate = command.add_option("--rate", o.rate, "open loop: requests due a second");
+  auto* rate =
+      command.add_option("--rate", flags->rate,
+                         "open loop: requests due a second, or a share of what a closed loop reaches: 80%");
   auto* replay = command.add_option("--replay", o.replay, "open loop: requests and times of a --log file");
   concurrency->excludes(rate)->excludes(replay);
   rate->excludes(replay);
+  command
+      .add_flag("--find-max-rate", flags->find_max_rate,
+                "search the highest rate that keeps --slo-ms; --duration is that of a trial")
+      ->excludes(concurrency)
+      ->excludes(rate)
+      ->excludes(replay);
+  command.add_flag("--ideal", o.ideal, "compare an open loop with an ideal server fed the same arrivals");
   command.add_option("--arrivals", o.arrivals, "poisson or constant [poisson]");
   command.add_option("--seed", o.seed, "of Poisson arrivals [1]");
-  command.add_option("--scenario", flags->scenario, "single-stream, offline or server, as MLPerf names them");
+  command.add_option("--scenario", o.scenario, "single-stream, offline or server, as MLPerf names them");
   command.add_option("--duration", o.duration_s, "seconds to send for [10]");
   command.add_option("--requests", o.requests, "how many to send");
   command.add_option("--max-in-flight", o.max_in_flight, "open loop: due requests wait beyond it [4096]");
@@ -117,7 +165,9 @@ void AddLoad(CLI::App& app, Action* action) {
   command->footer(
       "Examples:\n"
       "  rerankd load --target 127.0.0.1:50051 --protocol rerankd --concurrency 4 --docs-per-request 100\n"
-      "  rerankd load --target http://127.0.0.1:8080 --protocol tei --rate 50 --duration 30 --slo-ms 100");
+      "  rerankd load --target http://127.0.0.1:8080 --protocol tei --rate 50 --duration 30 --slo-ms 100\n"
+      "  rerankd load --target http://127.0.0.1:8080 --protocol tei --find-max-rate --slo-ms 100 "
+      "--docs-per-request 20");
   AddTarget(*command, flags.get());
   AddShape(*command, flags.get());
   command->add_option("--log", flags->options.log, "write every request to this .csv or .jsonl file");

@@ -62,6 +62,16 @@ std::vector<Measure> MeasuresOfLoad(const Json& j) {
           {"latency p99 (ms)", Better::kLower, NumberIn(latency, "p99"), Windows(j, "p99_ms"), -1}};
 }
 
+std::vector<Measure> MeasuresOfMaxRate(const Json& j) {
+  return {{"highest rate, requests/s", Better::kHigher, NumberIn(j, "max_rate_requests_per_s"), {}, -1},
+          {"highest rate, pairs/s", Better::kHigher, NumberIn(j, "max_rate_pairs_per_s"), {}, -1},
+          {"closed loop, requests/s",
+           Better::kHigher,
+           NumberIn(j.value("capacity", Json::object()), "requests_per_s"),
+           {},
+           -1}};
+}
+
 // Every number of any JSON, by its path. Which way is better shows in the usual names of rates and times.
 void Flatten(const Json& j, const std::string& path, std::vector<Measure>* measures) {
   if (j.is_number()) {
@@ -129,6 +139,8 @@ Result<std::vector<Measure>> ReadMeasures(const std::string& json) {
     measures = MeasuresOf(record);
   } else if (format == "rerankd-load") {
     measures = MeasuresOfLoad(j);
+  } else if (format == "rerankd-max-rate") {
+    measures = MeasuresOfMaxRate(j);
   } else {
     Flatten(j, "", &measures);
   }

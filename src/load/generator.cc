@@ -23,7 +23,7 @@ class Loop {
 
   LoadStats Run(const std::atomic<bool>& interrupt) {
     const double cpu_before = ProcessCpuSeconds();
-    start_ = first_sent_ = last_reply_ = clock_.Now();
+    start_ = first_sent_ = last_reply_ = latest_ = clock_.Now();
     if (plan_.stop_after_s) end_ = start_ + FromMs(*plan_.stop_after_s * 1000);
     std::unique_lock lock(mutex_);
     next_ = arrivals_.Next();
@@ -55,7 +55,8 @@ class Loop {
   // Sends all that may be sent now.
   void Pump() {
     while (next_ && !stopped_) {
-      const TimePoint now = clock_.Now();
+      const TimePoint now = NotBefore(latest_, clock_.Now());
+      latest_ = now;
       if (now >= end_) {
         stopped_ = stats_.cut = true;
         return;
@@ -85,6 +86,7 @@ class Loop {
     if (full && next_ && clock_.Now() >= start_ + next_->at) next_held_ = true;
     --in_flight_;
     ++done_;
+    reply.received = NotBefore(sent, reply.received);
     last_reply_ = std::max(last_reply_, reply.received);
     CountFailure(reply);
     Sample sample{work, ToMs(intended - start_), ToMs(sent - start_), ToMs(reply.received - intended),
@@ -92,6 +94,12 @@ class Loop {
     hooks_.sink(sample);
     Pump();
     if (Finished()) client_.Wake();
+  }
+
+  TimePoint NotBefore(TimePoint earlier, TimePoint reading) {
+    if (reading >= earlier) return reading;
+    ++stats_.clock_went_back;
+    return earlier;
   }
 
   void CountFailure(const Reply& reply) {
@@ -109,7 +117,7 @@ class Loop {
   const Clock& clock_;
 
   std::mutex mutex_;  // guards the rest: replies may come on the client's thread
-  TimePoint start_, first_sent_, last_reply_, end_ = TimePoint::max();
+  TimePoint start_, first_sent_, last_reply_, latest_, end_ = TimePoint::max();
   std::optional<Arrival> next_;
   bool next_held_ = false, stopped_ = false;
   int in_flight_ = 0, lost_in_a_row_ = 0;

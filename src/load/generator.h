@@ -38,8 +38,9 @@ struct LoadStats {
   int64_t sent = 0, held = 0;  // held: sent late because `in_flight` requests were unanswered
   int peak_in_flight = 0;
   double client_cpu_s = 0;
-  bool cut = false;  // stop_after_s ended it before its arrivals did
-  std::string lost;  // why it ended early: what the last of too many failures in a row said
+  bool cut = false;             // stop_after_s ended it before its arrivals did
+  int64_t clock_went_back = 0;  // readings below an earlier one; the earlier one was taken instead
+  std::string lost;             // why it ended early: what the last of too many failures in a row said
 };
 
 using Sink =

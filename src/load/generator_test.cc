@@ -6,6 +6,10 @@
 
 #include <cmath>
 
+#include "load/capacity.h"
+#include "load/ideal.h"
+#include "load/machine_speed.h"
+#include "load/max_rate.h"
 #include "load/summary.h"
 #include "load/testing/scripted_client.h"
 #include "load/warm_up.h"
@@ -223,6 +227,124 @@ TEST(WarmUp, SteadyMeansThreeRatesNearTheirMean) {
   EXPECT_TRUE(IsSteady(std::vector<double>{10, 100, 102, 98}));
   EXPECT_FALSE(IsSteady(std::vector<double>{100, 100, 120}));
   EXPECT_FALSE(IsSteady(std::vector<double>{0, 0, 0}));
+}
+
+TEST_F(GeneratorTest, AClockThatGoesBackGivesNoNegativeTimes) {
+  LoadPlan plan;
+  const auto script = [this](const Work& work, TimePoint) {
+    if (work.index == 3) clock_.Advance(-std::chrono::seconds(5));
+    return ScriptedClient::Answer{2, {}};
+  };
+  const LoadStats stats = Run(plan, MakeImmediate(Count(10)), script);
+  EXPECT_GT(stats.clock_went_back, 0);
+  ASSERT_THAT(samples_, SizeIs(10));
+  Summary summary(0);
+  for (const Sample& sample : samples_) {
+    EXPECT_GE(sample.latency_ms, 0);
+    EXPECT_GE(sample.sent_ms, sample.intended_ms);
+    EXPECT_GE(sample.intended_ms, 0);
+    summary.Add(sample);
+  }
+  EXPECT_EQ(summary.ok(), 10);
+  EXPECT_GE(stats.seconds, 0);
+}
+
+TEST(IdealServer, OneServerIsAQueue) {
+  const std::vector<IdealRequest> requests = {{0, 10, 12}, {1, 10, 12}, {50, 20, 22}, {55, 1, 3}};
+  EXPECT_THAT(IdealLatencies(requests, 1), ElementsAre(12, 21, 22, 18));
+  EXPECT_THAT(IdealLatencies(requests, 2), ElementsAre(12, 12, 22, 3));
+}
+
+// M/M/1: latency is exponential with mean 1 / (service rate - arrival rate); M/M/c waits less.
+TEST(IdealServer, AgreesWithQueueingTheory) {
+  constexpr double kRate = 80, kMeanMs = 10;
+  std::mt19937_64 random(3);
+  std::exponential_distribution<double> service(1 / kMeanMs);
+  const auto arrivals = MakePoisson(Count(400'000), kRate, 11);
+  std::vector<IdealRequest> requests;
+  while (const auto arrival = arrivals->Next()) {
+    const double ms = service(random);
+    requests.push_back({ToMs(arrival->at), ms, ms});
+  }
+  const auto mean = [](const std::vector<double>& values) {
+    double sum = 0;
+    for (const double value : values) sum += value;
+    return sum / static_cast<double>(values.size());
+  };
+  EXPECT_NEAR(mean(IdealLatencies(requests, 1)), 50, 5);
+  EXPECT_NEAR(mean(IdealLatencies(requests, 2)), 10 / (1 - 0.16), 0.3);  // M/M/2 at a load of 0.4
+}
+
+TEST(IdealServer, HasTheCapacityOfTheTargetAndTheTimesOfItsRequests) {
+  AloneTimes alone;
+  for (const double ms : {9.0, 10.0, 500.0}) alone.Add({0, 0, 2}, ms);
+  alone.Add({1, 2, 2}, 30);
+  EXPECT_EQ(alone.works(), 2u);
+  EXPECT_EQ(alone.Of({7, 0, 2}), 10);
+  EXPECT_EQ(alone.Of({7, 4, 2}), 20) << "the mean for one that was not measured";
+  // 100 requests/s at 20 ms each: two at once.
+  const IdealComparison two = CompareWithIdeal({{0, {0, 0, 2}}, {0, {1, 2, 2}}}, alone, 100);
+  EXPECT_EQ(two.servers, 2);
+  EXPECT_NEAR(two.latency.max(), 30, 0.1);
+  // 45 requests/s: one at a time, each 1 / 45 s in the mean.
+  const IdealComparison one = CompareWithIdeal({{0, {1, 2, 2}}, {0, {0, 0, 2}}}, alone, 45);
+  EXPECT_EQ(one.servers, 1);
+  EXPECT_NEAR(one.latency.max(), 1000.0 / 45 * 1.5 + 10, 0.1);
+}
+
+TEST_F(GeneratorTest, AloneTimesAreThoseOfEveryWork) {
+  ScriptedClient client(clock_, [](const Work& work, TimePoint) {
+    return ScriptedClient::Answer{5.0 + static_cast<double>(work.first), {}};
+  });
+  // The clock of the real world never moves here: only the number of requests ends it.
+  const AloneTimes alone = MeasureAlone(2, 5, 1e9, client, interrupt_);
+  EXPECT_EQ(alone.works(), 5u) << "pairs 0, 2, 4, 1, 3";
+}
+
+TEST(RateSearch, FindsTheRateWithinItsResolution) {
+  for (const double limit : {3.7, 79.0, 123.4, 1000.0}) {
+    RateSearch search(100);
+    int trials = 0;
+    while (const auto rate = search.Next()) {
+      search.Record(*rate, *rate <= limit);
+      ++trials;
+    }
+    EXPECT_LE(search.found(), limit);
+    EXPECT_GE(search.found(), limit / 1.05) << limit;
+    EXPECT_TRUE(search.confirmed());
+    EXPECT_LE(trials, RateSearch::kMostTrials);
+  }
+}
+
+TEST(RateSearch, TakesBackARateThatWasMetByLuck) {
+  RateSearch search(100);
+  int at_100 = 0;
+  while (const auto rate = search.Next()) {
+    const bool lucky = *rate == 100 && at_100++ == 0;
+    search.Record(*rate, lucky || *rate <= 80);
+  }
+  EXPECT_LE(search.found(), 80);
+  EXPECT_GE(search.found(), 80 / 1.05);
+}
+
+TEST(RateSearch, GivesUpWhereNothingIsMet) {
+  RateSearch search(64);
+  int trials = 0;
+  while (const auto rate = search.Next()) {
+    search.Record(*rate, false);
+    ++trials;
+  }
+  EXPECT_EQ(search.found(), 0);
+  EXPECT_LE(trials, 8);
+}
+
+TEST(MachineSpeed, IsMeasuredAndCompared) {
+  const MachineSpeed speed = MeasureMachineSpeed();
+  EXPECT_GT(speed.step_ns, 0.1);
+  EXPECT_LT(speed.step_ns, 1000);
+  EXPECT_GE(speed.disturbance, 0);
+  EXPECT_NEAR(SpeedChange({1.0, 0}, {1.25, 0}), -0.2, 1e-9);
+  EXPECT_EQ(SpeedChange({}, {1.25, 0}), 0);
 }
 
 }  // namespace

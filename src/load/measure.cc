@@ -9,14 +9,20 @@
 #include <utility>
 
 #include "load/arrivals.h"
+#include "load/max_rate.h"
 #include "load/process_usage.h"
 #include "load/request_log.h"
+#include "load/result.h"
 
 namespace rerankd::load {
 namespace {
 
 constexpr double kDefaultSeconds = 10;
 constexpr int kWarmUpOpen = 2;  // requests in flight: busy, no queue of note
+constexpr double kAloneSeconds = 20;
+constexpr double kFirstShare = 0.8;     // of the capacity: where the search for the highest rate begins
+constexpr double kFewestOfTrial = 100;  // requests: a hundredth of them may miss the limit
+constexpr double kMissedShare = 0.01;
 
 Status CheckOptions(const LoadOptions& o) {
   if (o.documents < 1)
@@ -24,6 +30,11 @@ Status CheckOptions(const LoadOptions& o) {
   if (o.concurrency < 1)
     return InvalidArgument(fmt::format("--concurrency {} is not at least 1", o.concurrency));
   if (o.rate && !(*o.rate > 0)) return InvalidArgument(fmt::format("--rate {} is not above 0", *o.rate));
+  if (o.rate_share && !(*o.rate_share > 0 && *o.rate_share <= 10))
+    return InvalidArgument(fmt::format("--rate {:g}% is not above 0 and at most 1000%", 100 * *o.rate_share));
+  if (o.ideal && !o.rate && !o.rate_share)
+    return InvalidArgument(
+        "--ideal compares the latencies of an open loop: give --rate too, such as --rate 80%");
   if (o.requests && *o.requests < 1)
     return InvalidArgument(fmt::format("--requests {} is not at least 1", *o.requests));
   if (o.duration_s && !(*o.duration_s > 0))
@@ -41,19 +52,26 @@ struct Plan {
   std::string mode;
 };
 
-Result<Plan> MakePlan(const LoadOptions& o, int64_t dataset_pairs) {
-  Plan plan;
+bool IsOpen(const LoadOptions& o) { return o.rate || o.rate_share || !o.replay.empty(); }
+
+ArrivalSpec SpecOf(const LoadOptions& o, int64_t dataset_pairs) {
   ArrivalSpec spec{o.documents, dataset_pairs, o.requests, o.duration_s};
   if (!o.requests && !o.duration_s) spec.duration_s = kDefaultSeconds;
-  plan.load.open = o.rate || !o.replay.empty();
+  return spec;
+}
+
+// `rate`: of an open loop that is no replay.
+Result<Plan> MakePlan(const LoadOptions& o, double rate, int64_t dataset_pairs) {
+  Plan plan;
+  const ArrivalSpec spec = SpecOf(o, dataset_pairs);
+  plan.load.open = IsOpen(o);
   plan.load.in_flight = plan.load.open ? o.max_in_flight : o.concurrency;
   if (!o.replay.empty()) {
     RERANKD_ASSIGN_OR_RETURN(auto arrivals, ReadArrivals(o.replay, dataset_pairs));
     plan.arrivals = MakeReplay(std::move(arrivals));
     plan.mode = "open, replay";
-  } else if (o.rate) {
-    plan.arrivals =
-        o.arrivals == "constant" ? MakeConstant(spec, *o.rate) : MakePoisson(spec, *o.rate, o.seed);
+  } else if (plan.load.open) {
+    plan.arrivals = o.arrivals == "constant" ? MakeConstant(spec, rate) : MakePoisson(spec, rate, o.seed);
     plan.mode = "open, " + o.arrivals;
   } else {
     plan.arrivals = MakeImmediate(spec);
@@ -73,12 +91,127 @@ void PrepareProcess() {
   prctl(PR_SET_TIMERSLACK, 1);
 }
 
-WarmUpSpec WarmUpOf(const LoadOptions& o, const LoadPlan& plan) {
-  WarmUpSpec spec;
-  spec.pairs = o.documents;
-  spec.in_flight = plan.open ? kWarmUpOpen : o.concurrency;
-  spec.longest_s = o.warm_up_s;
-  return spec;
+// A target that has answered and is warm; loads run on it one after another.
+class Session {
+ public:
+  static Result<std::unique_ptr<Session>> Create(const LoadOptions& options,
+                                                 const std::atomic<bool>& interrupt) {
+    RERANKD_ASSIGN_OR_RETURN(Dataset dataset, LoadDataset(options.data, options.data_limit));
+    std::unique_ptr<Session> session(new Session(options, std::move(dataset), interrupt));
+    if (!options.replay.empty())
+      RERANKD_RETURN_IF_ERROR(ReadArrivals(options.replay, session->dataset_pairs()).status());
+    PrepareProcess();
+    RERANKD_ASSIGN_OR_RETURN(session->client_, MakeClient(options.target, session->workload_));
+    return session;
+  }
+
+  Status WarmUp() {
+    WarmUpSpec spec;
+    spec.pairs = options_.documents;
+    spec.in_flight = IsOpen(options_) ? kWarmUpOpen : options_.concurrency;
+    spec.longest_s = options_.warm_up_s;
+    auto warm = load::WarmUp(spec, dataset_pairs(), *client_, interrupt_);
+    if (!warm.ok()) return warm.status().WithContext(options_.target.url);
+    warm_up_ = *warm;
+    return {};
+  }
+
+  int64_t dataset_pairs() const { return dataset_.info.pairs; }
+
+  Result<Capacity> MeasureCapacity() {
+    if (capacity_) return *capacity_;
+    CapacitySpec spec;
+    spec.pairs = options_.documents;
+    spec.dataset_pairs = dataset_pairs();
+    spec.step_s = std::min(spec.step_s, options_.duration_s.value_or(kDefaultSeconds));
+    const Capacity capacity = load::MeasureCapacity(spec, *client_, interrupt_);
+    if (capacity.requests_per_s <= 0 && !interrupt_.load())
+      return Unavailable(fmt::format("{}: no request of a closed loop was answered", options_.target.url));
+    capacity_ = capacity;
+    return capacity;
+  }
+
+  AloneTimes MeasureAlone() {
+    return load::MeasureAlone(options_.documents, dataset_pairs(), kAloneSeconds, *client_, interrupt_);
+  }
+
+  // Runs `plan`. `stop`, set from within a hook, ends it too.
+  LoadResult Run(Plan plan, LoadHooks hooks, const std::atomic<bool>& stop) {
+    LoadResult result;
+    result.mode = plan.mode;
+    result.dataset_name = dataset_.info.name;
+    result.dataset_sha256 = dataset_.info.sha256;
+    result.dataset_pairs = dataset_pairs();
+    result.warm_up = warm_up_;
+    result.capacity = capacity_;
+    Summary summary(options_.slo_ms);
+    const Sink sink = std::move(hooks.sink);
+    hooks.sink = [&](const Sample& sample) {
+      summary.Add(sample);
+      if (sink) sink(sample);
+    };
+    const pid_t pid = options_.server_pid;
+    result.speed_before = MeasureMachineSpeed();
+    const ProcessUsage before = pid > 0 ? UsageOf(pid) : ProcessUsage();
+    result.stats = RunLoad(plan.load, *plan.arrivals, *client_, stop, hooks);
+    const ProcessUsage after = pid > 0 ? UsageOf(pid) : ProcessUsage();
+    result.speed_after = MeasureMachineSpeed();
+    if (before.cpu_s >= 0 && after.cpu_s >= 0)
+      result.server = {after.cpu_s - before.cpu_s, before.resident_bytes, after.resident_bytes};
+    result.summary = std::move(summary);
+    result.interrupted = interrupt_.load();
+    return result;
+  }
+
+ private:
+  Session(const LoadOptions& options, Dataset dataset, const std::atomic<bool>& interrupt)
+      : options_(options), interrupt_(interrupt), dataset_(std::move(dataset)), workload_(dataset_, true) {}
+
+  const LoadOptions& options_;
+  const std::atomic<bool>& interrupt_;
+  const Dataset dataset_;
+  const Workload workload_;
+  std::unique_ptr<Client> client_;
+  WarmUpResult warm_up_;
+  std::optional<Capacity> capacity_;
+};
+
+RateTrial TrialOf(double rate, const LoadResult& result, bool cut) {
+  const Summary& s = result.summary;
+  RateTrial trial;
+  trial.rate = rate;
+  trial.cut = cut;
+  trial.sent = s.requests();
+  trial.ok = s.ok();
+  trial.within = s.requests() > 0 ? static_cast<double>(s.good()) / static_cast<double>(s.requests()) : 0;
+  trial.met = !cut && result.stats.lost.empty() && MeetsSlo(result);
+  trial.p50_ms = s.latency().Percentile(50);
+  trial.p99_ms = s.latency().Percentile(99);
+  trial.timing_error_p99_ms = s.timing_error().Percentile(99);
+  return trial;
+}
+
+// One open loop of the search; ends as soon as its verdict is certain.
+Result<LoadResult> RunTrial(const LoadOptions& options, double rate, Session& session,
+                            const std::atomic<bool>& interrupt, bool* cut) {
+  RERANKD_ASSIGN_OR_RETURN(Plan plan, MakePlan(options, rate, session.dataset_pairs()));
+  const double expected = rate * *options.duration_s;
+  std::atomic<bool> stop{false};
+  int64_t missed = 0;
+  *cut = false;
+  LoadHooks hooks;
+  hooks.sink = [&](const Sample& sample) {
+    const bool good = sample.reply.outcome == Outcome::kOk && sample.latency_ms <= options.slo_ms;
+    missed += good ? 0 : 1;
+    // Twice what may miss: Poisson arrivals may be more than expected.
+    if (static_cast<double>(missed) > 2 * kMissedShare * expected + 2) *cut = stop = true;
+  };
+  hooks.progress = [&](int64_t, double) {
+    if (interrupt.load()) stop = true;
+  };
+  LoadResult result = session.Run(std::move(plan), std::move(hooks), stop);
+  result.rate = rate;
+  return result;
 }
 
 }  // namespace
@@ -86,40 +219,67 @@ WarmUpSpec WarmUpOf(const LoadOptions& o, const LoadPlan& plan) {
 Result<LoadResult> MeasureLoad(const LoadOptions& options, const std::atomic<bool>& interrupt,
                                const Progress& progress) {
   RERANKD_RETURN_IF_ERROR(CheckOptions(options));
-  RERANKD_ASSIGN_OR_RETURN(const Dataset dataset, LoadDataset(options.data, options.data_limit));
-  RERANKD_ASSIGN_OR_RETURN(Plan plan, MakePlan(options, dataset.info.pairs));
   std::unique_ptr<RequestLog> log;
   if (!options.log.empty()) {
     RERANKD_ASSIGN_OR_RETURN(log, RequestLog::Create(options.log));
   }
-  PrepareProcess();
-  const Workload workload(dataset, true);
-  RERANKD_ASSIGN_OR_RETURN(const auto client, MakeClient(options.target, workload));
+  RERANKD_ASSIGN_OR_RETURN(const auto session, Session::Create(options, interrupt));
+  RERANKD_RETURN_IF_ERROR(session->WarmUp());
+  AloneTimes alone;
+  if (options.ideal) alone = session->MeasureAlone();
+  double rate = options.rate.value_or(0), capacity = 0;
+  if (options.ideal || options.rate_share) {
+    RERANKD_ASSIGN_OR_RETURN(const Capacity measured, session->MeasureCapacity());
+    capacity = measured.requests_per_s;
+  }
+  if (options.rate_share) rate = *options.rate_share * std::max(capacity, 1e-3);  // 0 only when interrupted
+  RERANKD_ASSIGN_OR_RETURN(Plan plan, MakePlan(options, rate, session->dataset_pairs()));
 
-  LoadResult result;
-  result.mode = plan.mode;
-  result.dataset_name = dataset.info.name;
-  result.dataset_sha256 = dataset.info.sha256;
-  result.dataset_pairs = dataset.info.pairs;
-  auto warm = WarmUp(WarmUpOf(options, plan.load), dataset.info.pairs, *client, interrupt);
-  if (!warm.ok()) return warm.status().WithContext(options.target.url);
-  result.warm_up = *warm;
-
-  Summary summary(options.slo_ms);
+  std::vector<Due> due;
   LoadHooks hooks;
   hooks.progress = progress;
   hooks.sink = [&](const Sample& sample) {
-    summary.Add(sample);
+    if (options.ideal) due.push_back({sample.intended_ms, sample.work});
     if (log != nullptr) log->Write(sample);
   };
-  const ProcessUsage before = options.server_pid > 0 ? UsageOf(options.server_pid) : ProcessUsage();
-  result.stats = RunLoad(plan.load, *plan.arrivals, *client, interrupt, hooks);
-  const ProcessUsage after = options.server_pid > 0 ? UsageOf(options.server_pid) : ProcessUsage();
-  if (before.cpu_s >= 0 && after.cpu_s >= 0)
-    result.server = {after.cpu_s - before.cpu_s, before.resident_bytes, after.resident_bytes};
-  result.summary = std::move(summary);
-  result.interrupted = interrupt.load();
+  LoadResult result = session->Run(std::move(plan), std::move(hooks), interrupt);
+  result.rate = rate;
+  if (options.ideal) result.ideal = CompareWithIdeal(std::move(due), alone, capacity);
   if (log != nullptr) RERANKD_RETURN_IF_ERROR(log->Close());
+  return result;
+}
+
+Result<MaxRateResult> FindMaxRate(const LoadOptions& asked, const std::atomic<bool>& interrupt,
+                                  const std::function<void(const RateTrial&)>& report) {
+  LoadOptions options = asked;
+  options.rate = 1;  // an open loop; each trial has its own
+  RERANKD_RETURN_IF_ERROR(CheckOptions(options));
+  if (!(options.slo_ms > 0)) return InvalidArgument("--find-max-rate needs a limit: --slo-ms");
+  if (options.requests || !options.log.empty() || !options.replay.empty() || options.ideal)
+    return InvalidArgument(
+        "--find-max-rate decides what is sent: it goes with --duration, not with --requests, "
+        "--log, --replay or --ideal");
+  RERANKD_ASSIGN_OR_RETURN(const auto session, Session::Create(options, interrupt));
+  RERANKD_RETURN_IF_ERROR(session->WarmUp());
+  MaxRateResult result;
+  RERANKD_ASSIGN_OR_RETURN(result.capacity, session->MeasureCapacity());
+  RateSearch search(kFirstShare * result.capacity.requests_per_s);
+  const double seconds = asked.duration_s.value_or(kDefaultSeconds);
+  for (auto rate = search.Next(); rate && !interrupt.load(); rate = search.Next()) {
+    options.duration_s = std::max(seconds, kFewestOfTrial / *rate);
+    bool cut = false;
+    RERANKD_ASSIGN_OR_RETURN(LoadResult trial, RunTrial(options, *rate, *session, interrupt, &cut));
+    if (trial.interrupted) break;
+    ++options.seed;  // other arrivals: a rate must not be met by luck alone
+    result.trials.push_back(TrialOf(*rate, trial, cut));
+    search.Record(*rate, result.trials.back().met);
+    report(result.trials.back());
+    if (search.found() == *rate) result.best = std::move(trial);
+  }
+  result.rate = search.found();
+  result.confirmed = search.confirmed();
+  if (!result.best || result.best->rate != result.rate) result.best.reset();
+  result.interrupted = interrupt.load();
   return result;
 }
 

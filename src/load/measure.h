@@ -1,4 +1,4 @@
-// `rerankd load`: one load against one target, from options to result.
+// `rerankd load`: one load, or a search for the highest rate, against one target; from options to result.
 #pragma once
 
 #include <atomic>
@@ -6,9 +6,13 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
+#include "load/capacity.h"
 #include "load/generator.h"
+#include "load/ideal.h"
+#include "load/machine_speed.h"
 #include "load/summary.h"
 #include "load/target.h"
 #include "load/warm_up.h"
@@ -22,6 +26,7 @@ struct LoadOptions {
   int documents = 1;                 // of a request
   int concurrency = 1;               // closed loop
   std::optional<double> rate;        // requests/s: open loop
+  std::optional<double> rate_share;  // open loop at this share of the measured capacity; sets no `rate`
   std::string arrivals = "poisson";  // or "constant"
   uint64_t seed = 1;
   std::string replay;               // a request log: open loop with its requests and times
@@ -30,6 +35,8 @@ struct LoadOptions {
   int max_in_flight = 4096;  // open loop
   double warm_up_s = 10;     // longest; 0: only one request
   double slo_ms = 0;         // 0 = none
+  std::string scenario;      // as it was named; empty = none
+  bool ideal = false;        // compare an open loop with an ideal server
   std::string log;           // request log to write
   int server_pid = 0;        // of a local target, whose CPU time is measured; 0 = none
 };
@@ -47,11 +54,39 @@ struct LoadResult {
   LoadStats stats;
   Summary summary{0};
   ServerUsage server;
+  double rate = 0;  // open loop: requests/s that were wanted; 0 = of a replay
+  std::optional<Capacity> capacity;
+  std::optional<IdealComparison> ideal;
+  MachineSpeed speed_before, speed_after;
   bool interrupted = false;
 };
 
 // kInvalidArgument: the options cannot be; kUnavailable: the target does not answer.
 Result<LoadResult> MeasureLoad(const LoadOptions& options, const std::atomic<bool>& interrupt,
                                const Progress& progress);
+
+struct RateTrial {
+  double rate = 0;  // requests/s
+  bool met = false;
+  bool cut = false;  // ended early: too many requests had missed the limit already
+  int64_t sent = 0, ok = 0;
+  double p50_ms = 0, p99_ms = 0;   // of the requests that ended well
+  double within = 0;               // share of all requests that ended well within the limit
+  double timing_error_p99_ms = 0;  // of the generator
+};
+
+struct MaxRateResult {
+  Capacity capacity;
+  std::vector<RateTrial> trials;   // in the order in which they were run
+  double rate = 0;                 // the highest that keeps the limit; 0 = none was found
+  bool confirmed = false;          // in two trials
+  std::optional<LoadResult> best;  // the last trial at `rate`
+  bool interrupted = false;
+};
+
+// `options.slo_ms` is the limit; `options.duration_s` the length of a trial, which sends at least 100
+// requests. `report` is called after each trial. Errors as those of MeasureLoad.
+Result<MaxRateResult> FindMaxRate(const LoadOptions& options, const std::atomic<bool>& interrupt,
+                                  const std::function<void(const RateTrial&)>& report);
 
 }  // namespace rerankd::load

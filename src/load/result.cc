@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "base/cpu.h"
@@ -13,6 +14,8 @@ using Json = nlohmann::ordered_json;
 
 constexpr double kLateMs = 1;  // sends later than this at the 99th percentile are the generator's own fault
 constexpr double kSloPercentile = 99;
+constexpr double kSingleStreamPercentile = 90;  // MLPerf's figure of that scenario
+constexpr int64_t kFewForP99 = 1000;
 
 double Rate(int64_t count, double seconds) { return seconds > 0 ? static_cast<double>(count) / seconds : 0; }
 
@@ -54,8 +57,9 @@ Json WindowsJson(const Summary& summary) {
 Json LoadJson(const LoadOptions& o, const LoadResult& r) {
   Json j = {{"mode", r.mode}, {"docs_per_request", o.documents}};
   if (r.mode == "closed") j["concurrency"] = o.concurrency;
-  if (o.rate) j["rate"] = *o.rate;
-  if (o.rate && o.arrivals == "poisson") j["seed"] = o.seed;
+  if (r.rate > 0) j["rate"] = r.rate;
+  if (r.rate > 0 && o.arrivals == "poisson") j["seed"] = o.seed;
+  if (!o.scenario.empty()) j["scenario"] = o.scenario;
   return j;
 }
 
@@ -80,6 +84,42 @@ Json ServerJson(const LoadResult& r) {
           {"resident_bytes_after", r.server.resident_after}};
 }
 
+Json ToJson(const Capacity& capacity) {
+  return {{"requests_per_s", capacity.requests_per_s}, {"in_flight", capacity.in_flight}};
+}
+
+double RatioOf(const Times& real, const Times& ideal, double percentile) {
+  return ideal.Percentile(percentile) > 0 ? real.Percentile(percentile) / ideal.Percentile(percentile) : 0;
+}
+
+Json IdealJson(const LoadResult& r) {
+  const IdealComparison& ideal = *r.ideal;
+  return {{"servers", ideal.servers},
+          {"capacity_requests_per_s", ideal.capacity_per_s},
+          {"alone_mean_ms", ideal.alone_mean_ms},
+          {"latency_ms", ToJson(ideal.latency)},
+          {"real_by_ideal",
+           {{"p50", RatioOf(r.summary.latency(), ideal.latency, 50)},
+            {"p90", RatioOf(r.summary.latency(), ideal.latency, 90)},
+            {"p99", RatioOf(r.summary.latency(), ideal.latency, 99)}}}};
+}
+
+Json SpeedJson(const LoadResult& r) {
+  return {{"step_ns_before", r.speed_before.step_ns},
+          {"step_ns_after", r.speed_after.step_ns},
+          {"change", SpeedChange(r.speed_before, r.speed_after)}};
+}
+
+// The one number that a scenario is about.
+std::string ScenarioLine(const LoadOptions& o, const LoadResult& r) {
+  if (o.scenario == "single-stream")
+    return fmt::format("single-stream: {:g}th percentile of latency {:.2f} ms\n", kSingleStreamPercentile,
+                       r.summary.latency().Percentile(kSingleStreamPercentile));
+  if (o.scenario == "offline")
+    return fmt::format("offline: {:.1f} pairs/s\n", Rate(r.summary.ok_pairs(), r.stats.seconds));
+  return "";
+}
+
 std::string TimesRow(const char* name, const Times& t) {
   if (t.count() == 0) return "";
   return fmt::format("{:<16}{:>10.2f}{:>10.2f}{:>10.2f}{:>10.2f}{:>10.2f}{:>10.2f}{:>10.2f}\n", name,
@@ -102,7 +142,8 @@ std::string OutcomeRows(const Summary& summary) {
 std::string Headline(const LoadOptions& o, const LoadResult& r) {
   std::string text = fmt::format("{} loop, {} documents a request", r.mode, o.documents);
   if (r.mode == "closed") text += fmt::format(", {} in flight", o.concurrency);
-  if (o.rate) text += fmt::format(", {} requests/s", *o.rate);
+  if (r.rate > 0) text += fmt::format(", {:.6g} requests/s", r.rate);
+  if (o.rate_share) text += fmt::format(" ({:.4g} % of capacity)", 100 * *o.rate_share);
   return fmt::format("{} ({}): {}\n", o.target.url, o.target.protocol, text);
 }
 
@@ -121,6 +162,17 @@ std::vector<std::string> Warnings(const LoadOptions& options, const LoadResult& 
   if (r.interrupted) warnings.push_back("interrupted: what was sent until then counts");
   if (!r.warm_up.steady && options.warm_up_s > 0)
     warnings.push_back(fmt::format("the rate was not steady after {:.1f} s of warm-up", r.warm_up.seconds));
+  if (r.stats.clock_went_back > 0)
+    warnings.push_back(fmt::format("the clock went back {} times: latencies then are lower bounds",
+                                   r.stats.clock_went_back));
+  if (options.documents > r.dataset_pairs)
+    warnings.push_back(
+        fmt::format("a request holds {} documents of a data set of {}: a target that scores equal "
+                    "documents once does less work than the pairs/s say",
+                    options.documents, r.dataset_pairs));
+  if (const double change = SpeedChange(r.speed_before, r.speed_after); std::abs(change) > kSpeedTolerance)
+    warnings.push_back(fmt::format("this machine was {:.0f} % {} after the load than before it",
+                                   std::abs(100 * change), change > 0 ? "faster" : "slower"));
   if (r.stats.held > 0)
     warnings.push_back(fmt::format("{} requests were sent late because {} were unanswered (--max-in-flight)",
                                    r.stats.held, options.max_in_flight));
@@ -156,7 +208,10 @@ std::string ResultToJson(const LoadOptions& options, const LoadResult& r) {
         {"tokenize", ToJson(s.tokenize())},
         {"inference", ToJson(s.inference())}}},
       {"client", ClientJson(options, r)},
-      {"server", ServerJson(r)}};
+      {"server", ServerJson(r)},
+      {"machine_speed", SpeedJson(r)}};
+  if (r.capacity) j["capacity"] = ToJson(*r.capacity);
+  if (r.ideal) j["ideal"] = IdealJson(r);
   if (s.slo_ms() > 0) j["slo"] = {{"p99_ms", s.slo_ms()}, {"met", MeetsSlo(r)}};
   if (s.retry_after().count() > 0)
     j["retry_after_s"] = {{"count", s.retry_after().count()},
@@ -175,12 +230,19 @@ std::string ResultTable(const LoadOptions& options, const LoadResult& r) {
   if (s.slo_ms() > 0)
     text += fmt::format("; within {:g} ms: {:.1f} requests/s, SLO {}", s.slo_ms(),
                         Rate(s.good(), r.stats.seconds), MeetsSlo(r) ? "met" : "missed");
-  text += "\n\n" + OutcomeRows(s);
+  text += "\n" + ScenarioLine(options, r) + "\n" + OutcomeRows(s);
   text += fmt::format("\n{:<16}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}\n", "ms", "mean", "min", "p50",
                       "p90", "p99", "p99.9", "max");
   text += TimesRow("latency", s.latency()) + TimesRow("  queue", s.queue()) +
           TimesRow("  tokenise", s.tokenize()) + TimesRow("  inference", s.inference());
   if (r.mode != "closed") text += TimesRow("sent late", s.timing_error());
+  if (r.ideal) {
+    text += TimesRow("ideal server", r.ideal->latency);
+    text += fmt::format(
+        "\nreal / ideal: p50 {:.2f}, p99 {:.2f}; ideal: {} at once, {:.1f} ms alone, {:.1f} requests/s\n",
+        RatioOf(s.latency(), r.ideal->latency, 50), RatioOf(s.latency(), r.ideal->latency, 99),
+        r.ideal->servers, r.ideal->alone_mean_ms, r.ideal->capacity_per_s);
+  }
   text += fmt::format("\nclient: {:.2f} s of CPU, at most {} requests in flight\n", r.stats.client_cpu_s,
                       r.stats.peak_in_flight);
   if (r.server.cpu_s >= 0)
@@ -190,6 +252,72 @@ std::string ResultTable(const LoadOptions& options, const LoadResult& r) {
                     static_cast<double>(r.server.resident_before) / 1e6,
                     static_cast<double>(r.server.resident_after) / 1e6);
   return text;
+}
+
+namespace {
+
+Json ToJson(const RateTrial& t) {
+  return {{"rate", t.rate},     {"met", t.met},       {"cut", t.cut},
+          {"sent", t.sent},     {"ok", t.ok},         {"p50_ms", t.p50_ms},
+          {"p99_ms", t.p99_ms}, {"within", t.within}, {"timing_error_p99_ms", t.timing_error_p99_ms}};
+}
+
+}  // namespace
+
+std::string TrialLine(const RateTrial& t) {
+  return fmt::format("{:>12.4g}{:>10}{:>10.2f}{:>10.2f}{:>11.2f} %  {}{}", t.rate, t.sent, t.p50_ms, t.p99_ms,
+                     100 * t.within, t.met ? "met" : "missed", t.cut ? ", ended early" : "");
+}
+
+std::string MaxRateTable(const LoadOptions& o, const MaxRateResult& r) {
+  std::string text = fmt::format(
+      "{} ({}): {} arrivals, {} documents a request, 99 % within {:g} ms\n\n{:>12}{:>10}{:>10}{:>10}{:>13}\n",
+      o.target.url, o.target.protocol, o.arrivals, o.documents, o.slo_ms, "requests/s", "sent", "p50 ms",
+      "p99 ms", "within");
+  for (const RateTrial& trial : r.trials) text += TrialLine(trial) + "\n";
+  text += fmt::format("\nclosed loop: {:.4g} requests/s with {} in flight\n", r.capacity.requests_per_s,
+                      r.capacity.in_flight);
+  if (r.rate <= 0) return text + "no rate that was tried keeps the limit\n";
+  return text + fmt::format("highest rate: {:.4g} requests/s, {:.4g} pairs/s, {:.0f} % of the closed loop\n",
+                            r.rate, r.rate * o.documents, 100 * r.rate / r.capacity.requests_per_s);
+}
+
+std::string MaxRateToJson(const LoadOptions& o, const MaxRateResult& r) {
+  Json j = {{"format", "rerankd-max-rate"},
+            {"version", 1},
+            {"target", o.target.url},
+            {"protocol", o.target.protocol},
+            {"arrivals", o.arrivals},
+            {"docs_per_request", o.documents},
+            {"slo", {{"p99_ms", o.slo_ms}}},
+            {"capacity", ToJson(r.capacity)},
+            {"max_rate_requests_per_s", r.rate},
+            {"max_rate_pairs_per_s", r.rate * o.documents},
+            {"confirmed", r.confirmed},
+            {"trials", Json::array()},
+            {"warnings", MaxRateWarnings(r)}};
+  for (const RateTrial& trial : r.trials) j["trials"].push_back(ToJson(trial));
+  j["best"] = r.best ? Json::parse(ResultToJson(o, *r.best)) : Json(nullptr);
+  return j.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+std::vector<std::string> MaxRateWarnings(const MaxRateResult& r) {
+  std::vector<std::string> warnings;
+  if (r.interrupted) warnings.push_back("interrupted: the search is not finished");
+  if (r.rate > 0 && !r.confirmed && !r.interrupted)
+    warnings.push_back("the rate was met in one trial only: the trials allowed are used up");
+  const RateTrial* best = nullptr;
+  for (const RateTrial& trial : r.trials)
+    if (trial.rate == r.rate && trial.met) best = &trial;
+  if (best == nullptr) return warnings;
+  if (best->sent < kFewForP99)
+    warnings.push_back(
+        fmt::format("a 99th percentile of {} requests is rough: a longer --duration is better", best->sent));
+  if (best->timing_error_p99_ms > kLateMs)
+    warnings.push_back(
+        fmt::format("1 % of the requests were sent {:.2f} ms late or more: this machine is too busy",
+                    best->timing_error_p99_ms));
+  return warnings;
 }
 
 }  // namespace rerankd::load

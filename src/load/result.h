@@ -18,4 +18,9 @@ std::vector<std::string> Warnings(const LoadOptions& options, const LoadResult& 
 // slower than any limit.
 bool MeetsSlo(const LoadResult& result);
 
+std::string MaxRateToJson(const LoadOptions& options, const MaxRateResult& result);
+std::string MaxRateTable(const LoadOptions& options, const MaxRateResult& result);
+std::string TrialLine(const RateTrial& trial);  // for people who wait; without an end-of-line
+std::vector<std::string> MaxRateWarnings(const MaxRateResult& result);
+
 }  // namespace rerankd::load

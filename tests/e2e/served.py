@@ -4,6 +4,7 @@ import importlib
 import json
 import pathlib
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -28,6 +29,15 @@ def load_stubs(folder, name="inference"):
         return importlib.import_module(f"{name}_pb2"), importlib.import_module(f"{name}_pb2_grpc")
     finally:
         sys.path.remove(str(folder))
+
+
+DISK_BYTES = 20_000
+
+
+def small_disk():
+    """For preexec_fn: no file of the process grows beyond DISK_BYTES; writing more fails as on a full disk."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (DISK_BYTES, DISK_BYTES))
 
 
 class Served:

@@ -10,7 +10,7 @@ import time
 
 import pytest
 from hdrh.histogram import HdrHistogram
-from served import Served
+from served import DISK_BYTES, Served, small_disk
 
 HTTP_PROTOCOLS = ["tei", "jina", "cohere", "infinity"]
 
@@ -80,6 +80,55 @@ def test_slo_decides_the_exit_code(rerankd, server):
     assert code == 1 and result["slo"]["met"] is False and result["goodput_requests_per_s"] == 0
 
 
+def test_the_highest_rate_within_a_limit_is_found(rerankd, server, tmp_path):
+    target = ["--target", address(server, "tei"), "--protocol", "tei", "--docs-per-request", 3, "--duration", 0.3]
+    code, result, errors = load(rerankd, *target, "--find-max-rate", "--slo-ms", 500, check=False)
+    assert code == 0, errors
+    rate = result["max_rate_requests_per_s"]
+    assert rate > 0 and result["max_rate_pairs_per_s"] == 3 * rate and result["capacity"]["requests_per_s"] > 0
+    met, missed = ([t["rate"] for t in result["trials"] if t["met"] is wanted] for wanted in (True, False))
+    assert rate in met and rate not in missed and all(rate < other for other in missed)
+    best = result["best"]
+    assert best["slo"]["met"] is True and best["load"]["rate"] == rate
+    assert [t["sent"] for t in result["trials"] if t["rate"] == rate and t["met"]][-1] == best["requests"]["sent"] >= 50
+    file = tmp_path / "max.json"
+    file.write_text(json.dumps(result))
+    compared = subprocess.run([rerankd, "compare", file, file, "--json"], capture_output=True, check=True)
+    assert {"highest rate, requests/s": 1.0}.items() <= {
+        m["name"]: m["ratio"] for m in json.loads(compared.stdout)["measures"]}.items()
+
+    code, result, _ = load(rerankd, *target, "--find-max-rate", "--slo-ms", 0.0001, check=False)
+    assert code == 1 and result["max_rate_requests_per_s"] == 0 and result["best"] is None
+    assert all(not t["met"] for t in result["trials"])
+
+
+def test_a_share_of_capacity_and_the_ideal_server(rerankd, server):
+    _, result, _ = load(rerankd, "--target", address(server, "rerankd"), "--protocol", "rerankd", "--rate", "50%", "--ideal",
+                        "--docs-per-request", 3, "--duration", 0.5)  # fmt: skip
+    capacity = result["capacity"]["requests_per_s"]
+    assert result["load"]["rate"] == pytest.approx(capacity / 2) and result["ideal"]["capacity_requests_per_s"] == capacity
+    ideal = result["ideal"]
+    assert ideal["latency_ms"]["count"] == result["requests"]["sent"]
+    assert ideal["latency_ms"]["min"] > 0 and ideal["servers"] >= 1
+    assert ideal["real_by_ideal"]["p99"] == pytest.approx(result["latency_ms"]["p99"] / ideal["latency_ms"]["p99"])
+
+
+@pytest.mark.parametrize("scenario, figure", [("single-stream", "90th percentile"), ("offline", "pairs/s")])
+def test_scenarios_name_their_figure(rerankd, server, scenario, figure):
+    done = subprocess.run([rerankd, "load", "--target", address(server, "tei"), "--protocol", "tei", "--warm-up", "0",
+                           "--requests", "50", "--scenario", scenario], capture_output=True, text=True, check=True)  # fmt: skip
+    [line] = [line for line in done.stdout.splitlines() if line.startswith(f"{scenario}: ")]
+    assert figure in line
+
+
+def test_more_documents_than_the_data_set_has_is_a_warning(rerankd, server, tmp_path):
+    data = tmp_path / "two.tsv"
+    data.write_text("q\ta\nq\tb\n")
+    _, _, errors = load(rerankd, "--target", address(server, "tei"), "--protocol", "tei", "--requests", 2,
+                        "--docs-per-request", 5, "--data", data)  # fmt: skip
+    assert "5 documents of a data set of 2" in errors
+
+
 def test_server_cpu_is_measured(rerankd, server):
     _, result, _ = load(rerankd, "--target", address(server, "tei"), "--protocol", "tei", "--requests", 400,
                         "--docs-per-request", 50, "--server-pid", server.process.pid)  # fmt: skip
@@ -110,6 +159,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/half/rerank":
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b'[{"index":0,')
+            self.close_connection = True
+            return
         status, body = self.replies[self.path]
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -129,7 +185,8 @@ def bad_target():
 
 
 @pytest.mark.parametrize("path, message", [("garbage", "garbage"), ("count", "0 scores for 1 documents"),
-                                           ("nan", "score not finite"), ("500", "HTTP 500: broke")])  # fmt: skip
+                                           ("nan", "score not finite"), ("500", "HTTP 500: broke"),
+                                           ("half", "connection failed")])  # fmt: skip
 def test_a_target_that_answers_nonsense_is_a_clear_error(rerankd, bad_target, path, message):
     code, result, errors = load(rerankd, "--target", f"{bad_target}/{path}", "--protocol", "tei", check=False)
     assert code == 1 and result is None and message in errors
@@ -154,6 +211,13 @@ def test_an_unreachable_target_is_a_clear_error(rerankd, protocol):
     (["--target", "http://h:1", "--protocol", "tei", "--scenario", "online"], "single-stream"),
     (["--target", "http://h:1", "--protocol", "tei", "--log", "x.txt"], ".jsonl"),
     (["--protocol", "tei"], "--target is required"),
+    (["--target", "http://h:1", "--protocol", "tei", "--rate", "fast"], "'fast'"),
+    (["--target", "http://h:1", "--protocol", "tei", "--rate", "0%"], "0%"),
+    (["--target", "http://h:1", "--protocol", "tei", "--find-max-rate"], "--slo-ms"),
+    (["--target", "http://h:1", "--protocol", "tei", "--find-max-rate", "--rate", "5"], "excludes"),
+    (["--target", "http://h:1", "--protocol", "tei", "--ideal"], "--rate"),
+    (["--target", "http://h:1", "--protocol", "tei", "--scenario", "server"], "--find-max-rate"),
+    (["--target", "http://h:1", "--protocol", "tei", "--scenario", "offline", "--rate", "5"], "closed loop"),
 ])  # fmt: skip
 def test_bad_usage(rerankd, arguments, message):
     code, _, errors = load(rerankd, *arguments, check=False)
@@ -175,6 +239,46 @@ def test_requests_that_are_refused_are_counted(rerankd, tmp_path):
         assert refused and refused[0]["status"] == 429 and result["requests"]["ok"] > 0
         assert result["requests"]["sent"] == 2000 == result["requests"]["ok"] + result["requests"]["failed"]
         assert result["retry_after_s"]["min"] >= 1
+
+
+def test_a_target_that_turns_bad_during_the_load_is_counted(rerankd):
+    """Good at first, then every kind of nonsense in turn: each is an outcome with its count, none ends the load."""
+    replies = [(500, b"broke"), (200, b"<html>"), (200, b"[]"), (200, b'[{"index":0,"score":1e999}]')]
+
+    class Turning(Handler):
+        count = 0
+
+        def do_POST(self):
+            type(self).count += 1
+            good = type(self).count % 5 == 1
+            type(self).replies = {self.path: (200, b'[{"index":0,"score":1}]') if good else replies[(type(self).count - 2) % 5]}
+            super().do_POST()
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Turning) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{running.server_port}"
+        _, result, _ = load(rerankd, "--target", url, "--protocol", "tei", "--requests", 50, "--slo-ms", 1e6, check=False)
+        running.shutdown()
+    outcomes = {o["outcome"]: o["count"] for o in result["outcomes"]}
+    assert outcomes["ok"] == 10 and outcomes["error"] == 10 and outcomes["garbage"] + outcomes.get("score not finite", 0) == 20
+    assert outcomes["wrong number of scores"] == 10 and result["slo"]["met"] is False
+
+
+def test_a_data_set_with_a_malformed_line_names_it(rerankd, server, tmp_path):
+    data = tmp_path / "bad.jsonl"
+    data.write_text('{"query": "q", "document": "d"}\n{"query": "q"}\n')
+    code, result, errors = load(rerankd, "--target", address(server, "tei"), "--protocol", "tei", "--data", data, check=False)
+    assert code == 2 and result is None and "bad.jsonl:2" in errors
+
+
+def test_a_full_disk_is_reported(rerankd, server, tmp_path):
+    """A limit on the size of files stands in for the disk: what fits is there, and the end says that it is not all."""
+    log = tmp_path / "log.jsonl"
+    command = [rerankd, "load", "--target", address(server, "tei"), "--protocol", "tei", "--requests", "300", "--warm-up", "0",
+               "--log", str(log)]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, preexec_fn=small_disk)
+    assert done.returncode == 1 and f"{log} is incomplete" in done.stderr
+    assert 0 < log.stat().st_size <= DISK_BYTES
 
 
 def test_api_key_file(rerankd, tmp_path):
