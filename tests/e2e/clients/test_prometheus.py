@@ -1,13 +1,9 @@
 """A real Prometheus server scrapes this one; its promtool finds nothing to complain about."""
-import json
 import shutil
-import socket
 import subprocess
-import time
-import urllib.parse
-import urllib.request
 
 import pytest
+from prometheus_server import Prometheus
 from served import Served
 from texts import QUERY
 
@@ -30,44 +26,13 @@ def used(rerankd):
         yield served
 
 
-class Prometheus:
-    def __init__(self, folder, target):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{free.getsockname()[1]}"
-        config = folder / "prometheus.yml"
-        config.write_text(CONFIG.format(port=target))
-        self.log = open(folder / "log", "w+")
-        self.process = subprocess.Popen(
-            [shutil.which("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={folder}/data",
-             f"--web.listen-address={self.address}"], stdout=self.log, stderr=self.log)
-
-    def query(self, expression):
-        url = f"http://{self.address}/api/v1/query?" + urllib.parse.urlencode({"query": expression})
-        with urllib.request.urlopen(url, timeout=10) as reply:
-            return json.load(reply)["data"]["result"]
-
-    def wait_for(self, expression):
-        for _ in range(240):
-            try:
-                if result := self.query(expression):
-                    return result
-            except OSError:
-                assert self.process.poll() is None, "prometheus ended"
-            time.sleep(0.25)
-        self.log.seek(0)
-        raise AssertionError(f"no result of {expression}:\n{self.log.read()[-2000:]}")
-
-
 @pytest.fixture(scope="module")
 def prometheus(used, tmp_path_factory):
-    if shutil.which("prometheus") is None:
-        pytest.fail("no prometheus: tools/setup.sh heavy installs it")
-    running = Prometheus(tmp_path_factory.mktemp("prometheus"), used.http_port)
-    yield running
-    running.process.terminate()
-    running.process.wait(timeout=30)
-    running.log.close()
+    folder = tmp_path_factory.mktemp("prometheus")
+    config = folder / "prometheus.yml"
+    config.write_text(CONFIG.format(port=used.http_port))
+    with Prometheus(folder, config) as running:
+        yield running
 
 
 def test_scrape_succeeds_and_counts(prometheus):
