@@ -10,8 +10,8 @@
 #include <cstring>
 #include <fstream>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <utility>
-#include <vector>
 
 #include "base/file.h"
 
@@ -87,6 +87,30 @@ Status RepositoryCache::WriteRef(const std::string& revision, const std::string&
   const fs::path path = folder_ / "refs" / revision;
   RERANKD_RETURN_IF_ERROR(MakeFolder(path.parent_path()));
   return WriteFileAtomically(path.string(), commit);
+}
+
+Result<std::vector<std::string>> ShardsOf(const fs::path& index) {
+  RERANKD_ASSIGN_OR_RETURN(const std::string text, ReadFile(index.string()));
+  const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object())
+    return FailedPrecondition("'" + index.string() + "' has no 'weight_map'");
+  std::vector<std::string> shards;
+  for (const auto& [tensor, shard] : json["weight_map"].items())
+    if (shard.is_string()) shards.push_back(shard.get<std::string>());
+  std::sort(shards.begin(), shards.end());
+  shards.erase(std::unique(shards.begin(), shards.end()), shards.end());
+  return shards;
+}
+
+bool IsWhole(const fs::path& snapshot) {
+  const auto has = [&](std::string_view file) {
+    std::error_code ec;
+    return fs::is_regular_file(snapshot / file, ec);
+  };
+  if (!has("config.json") || (!has("tokenizer.json") && !has("vocab.txt"))) return false;
+  if (has(kWeights)) return true;
+  const auto shards = ShardsOf(snapshot / kWeightsIndex);
+  return shards.ok() && std::all_of(shards->begin(), shards->end(), has);
 }
 
 Result<FileLock> FileLock::Acquire(const fs::path& path) {

@@ -8,10 +8,15 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/status.h"
 
 namespace rerankd::hub {
+
+inline constexpr std::string_view kWeights = "model.safetensors";
+inline constexpr std::string_view kWeightsIndex = "model.safetensors.index.json";
 
 // Where files of one repository live. Paths only, nothing is created.
 class RepositoryCache {
@@ -30,6 +35,13 @@ class RepositoryCache {
  private:
   std::filesystem::path folder_, locks_;
 };
+
+// The files that a weights index names, sorted, each once. kFailedPrecondition: it is no such index.
+Result<std::vector<std::string>> ShardsOf(const std::filesystem::path& index);
+
+// Does a snapshot hold all that a cross-encoder needs: config, a tokenizer, every file of the weights?
+// Another program may have cached a part of the repository only, and a pull may have been killed.
+bool IsWhole(const std::filesystem::path& snapshot);
 
 // An exclusive flock on a file, created if need be; waits for other processes. Released on destruction.
 class FileLock {

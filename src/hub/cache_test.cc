@@ -66,6 +66,14 @@ TEST_F(CacheTest, ChecksumsOfGitAndOfLargeFiles) {
   EXPECT_THAT(wrong.message(), HasSubstr("5891b5b522d5df"));
 }
 
+TEST_F(CacheTest, ShardsOfAnIndex) {
+  const fs::path index = root_ / "index.json";
+  std::ofstream(index) << R"({"weight_map": {"x": "b", "y": "a", "z": "b"}})";
+  EXPECT_THAT(*ShardsOf(index), ::testing::ElementsAre("a", "b"));
+  std::ofstream(index) << "[]";
+  EXPECT_THAT(ShardsOf(index).status().message(), HasSubstr("weight_map"));
+}
+
 TEST_F(CacheTest, LockIsExclusive) {
   std::atomic<bool> second_has_it{false};
   std::thread second;

@@ -103,7 +103,8 @@ Result<HttpReply> HttpClient::Send(const HttpRequest& request) {
   // Not CURLOPT_RESUME_FROM, which fails on servers that answer the whole file instead.
   const std::string range = std::to_string(request.resume_from) + "-";
   if (request.resume_from > 0) curl_easy_setopt(curl, CURLOPT_RANGE, range.c_str());
-  if (const char* bundle = CaBundle()) curl_easy_setopt(curl, CURLOPT_CAINFO, bundle);
+  const char* bundle = CaBundle();
+  if (bundle != nullptr) curl_easy_setopt(curl, CURLOPT_CAINFO, bundle);
   // Identity: sizes and checksums are those of the bytes on the wire.
   curl_slist* list = curl_slist_append(nullptr, "Accept-Encoding: identity");
   if (!request.token.empty())
@@ -121,6 +122,13 @@ Result<HttpReply> HttpClient::Send(const HttpRequest& request) {
   // A server that cannot resume says so as an error of the transfer; for the caller it is a reply like any
   // other.
   if (code == CURLE_RANGE_ERROR || code == CURLE_BAD_DOWNLOAD_RESUME) return std::move(transfer.reply);
+  // Another try would not help.
+  if (code == CURLE_PEER_FAILED_VERIFICATION)
+    return FailedPrecondition(request.url +
+                              ": the server's certificate is not trusted; set SSL_CERT_FILE to the "
+                              "file of the authority that issued it");
+  if (code == CURLE_SSL_CACERT_BADFILE && bundle != nullptr)
+    return FailedPrecondition(std::string("cannot read the certificate authorities in '") + bundle + "'");
   if (code != CURLE_OK) return Unavailable(request.url + ": " + curl_easy_strerror(code));
   return std::move(transfer.reply);
 }

@@ -41,7 +41,7 @@ class HttpClient {
   HttpClient& operator=(const HttpClient&) = delete;
 
   // Any complete reply is a value, whatever its status. kUnavailable: no connection, or it was cut.
-  // kCancelled: the sink stopped it.
+  // kCancelled: the sink stopped it. kFailedPrecondition: a certificate that is not trusted.
   Result<HttpReply> Send(const HttpRequest& request);
 
  private:

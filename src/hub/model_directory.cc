@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "hub/cache.h"
 
 namespace rerankd {
 namespace {
@@ -85,12 +86,12 @@ Result<std::string> ResolveHubModel(const HubModel& model, const std::string& ca
   folder_name.replace(folder_name.find('/'), 1, "--");
   const fs::path repository = fs::path(cache) / folder_name;
   const auto commit = cache.empty() ? std::nullopt : CommitOf(repository, model.revision);
-  if (commit && HasConfig(repository / "snapshots" / *commit))
+  if (commit && hub::IsWhole(repository / "snapshots" / *commit))
     return (repository / "snapshots" / *commit).string();
-  const std::string where = cache.empty()
-                                ? "there is no Hugging Face cache (HF_HUB_CACHE, HF_HOME and HOME are "
-                                  "unset)"
-                                : "it is not in the Hugging Face cache '" + repository.string() + "'";
+  const std::string where =
+      cache.empty() ? "there is no Hugging Face cache (HF_HUB_CACHE, HF_HOME and HOME are "
+                      "unset)"
+                    : "it is not, or not wholly, in the Hugging Face cache '" + repository.string() + "'";
   return NotFound("model '" + model.id + "' at revision '" + model.revision + "': " + where +
                   ", and there is no such folder; put its files into a folder and pass the folder");
 }
@@ -191,7 +192,7 @@ std::vector<std::pair<std::string, std::string>> ListModels(const ModelPlaces& p
   for (fs::directory_iterator it(places.hub_cache, ec), end; !ec && it != end; it.increment(ec)) {
     std::string name = it->path().filename().string();
     const auto commit = CommitOf(it->path(), "main");
-    if (!name.starts_with(kPrefix) || !commit || !HasConfig(it->path() / "snapshots" / *commit)) continue;
+    if (!name.starts_with(kPrefix) || !commit || !hub::IsWhole(it->path() / "snapshots" / *commit)) continue;
     name.erase(0, kPrefix.size());
     if (const size_t separator = name.find("--"); separator != std::string::npos)
       name.replace(separator, 2, "/");

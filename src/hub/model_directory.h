@@ -28,8 +28,9 @@ struct HubModel {
 // Is `model` spelt like ORG/NAME[@REV]? kInvalidArgument says what is wrong with it.
 Result<HubModel> ParseHubModel(std::string_view model);
 
-// The folder with the model's config.json. A name without a slash is looked up among the bundled models
-// first ("./default" is the folder). kNotFound says where it looked and the way out.
+// The folder with the model's config.json; a model in the cache counts only if it is whole (hub/cache.h). A
+// name without a slash is looked up among the bundled models first ("./default" is the folder). kNotFound
+// says where it looked and the way out.
 Result<std::string> ResolveModelDirectory(const std::string& model, const ModelPlaces& places);
 
 // Name and folder of every model that these places hold, bundled ones first, each sorted by name; of a

@@ -21,7 +21,8 @@ class ModelDirectory : public ::testing::Test {
     folder_.Write("models/default/config.json", "{}");
     folder_.Write("hub/models--org--name/refs/main", kCommit + "\n");
     folder_.Write("hub/models--org--name/refs/refs/pr/1", kCommit);
-    folder_.Write("hub/models--org--name/snapshots/" + kCommit + "/config.json", "{}");
+    for (const char* file : {"config.json", "vocab.txt", "model.safetensors"})
+      folder_.Write("hub/models--org--name/snapshots/" + kCommit + "/" + file, "{}");
     folder_.Write("hub/models--org--partial/refs/main", kCommit);
     folder_.Write("mine/config.json", "{}");
     folder_.Write("empty/readme.txt", "");
@@ -70,6 +71,19 @@ TEST_F(ModelDirectory, AHubModelThatIsNotThereSaysWhereItLooked) {
   }
   places_.hub_cache.clear();
   EXPECT_THAT(Failure("org/name").message(), HasSubstr("HF_HUB_CACHE"));
+}
+
+TEST_F(ModelDirectory, AModelThatIsNotWhollyInTheCacheIsNotThere) {
+  const std::string snapshot = "hub/models--org--partial/snapshots/" + kCommit + "/";
+  folder_.Write(snapshot + "config.json", "{}");
+  folder_.Write(snapshot + "tokenizer.json", "{}");
+  EXPECT_EQ(Failure("org/partial").code(), Code::kNotFound);  // AutoConfig of the Python library leaves this
+  folder_.Write(snapshot + "model.safetensors.index.json",
+                R"({"weight_map": {"a": "1.safetensors", "b": "2.safetensors", "c": "1.safetensors"}})");
+  folder_.Write(snapshot + "1.safetensors", "");
+  EXPECT_EQ(Failure("org/partial@" + kCommit).code(), Code::kNotFound);
+  folder_.Write(snapshot + "2.safetensors", "");
+  EXPECT_EQ(Found("org/partial"), folder_.path() + "/" + snapshot.substr(0, snapshot.size() - 1));
 }
 
 TEST_F(ModelDirectory, NamesCannotLeaveTheCache) {

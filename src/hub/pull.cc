@@ -27,8 +27,6 @@ constexpr auto kRetryPause = std::chrono::milliseconds(300);
 constexpr std::string_view kSmallFiles[] = {"config.json",           "config_sentence_transformers.json",
                                             "tokenizer.json",        "vocab.txt",
                                             "tokenizer_config.json", "special_tokens_map.json"};
-constexpr std::string_view kWeights = "model.safetensors";
-constexpr std::string_view kWeightsIndex = "model.safetensors.index.json";
 
 std::string Environment(const char* name) {
   const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nothing here calls setenv
@@ -166,15 +164,7 @@ class Puller {
   Status FetchWeights(const fs::path& snapshot) {
     if (info_.Has(kWeights)) return Fetch(std::string(kWeights));
     RERANKD_RETURN_IF_ERROR(Fetch(std::string(kWeightsIndex)));
-    RERANKD_ASSIGN_OR_RETURN(const std::string text, ReadFile((snapshot / kWeightsIndex).string()));
-    const auto index = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-    if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object())
-      return FailedPrecondition(Name() + ": " + std::string(kWeightsIndex) + " has no 'weight_map'");
-    std::vector<std::string> shards;
-    for (const auto& [tensor, shard] : index["weight_map"].items())
-      if (shard.is_string()) shards.push_back(shard.get<std::string>());
-    std::sort(shards.begin(), shards.end());
-    shards.erase(std::unique(shards.begin(), shards.end()), shards.end());
+    RERANKD_ASSIGN_OR_RETURN(const auto shards, ShardsOf(snapshot / kWeightsIndex));
     for (const std::string& shard : shards) {
       if (!info_.Has(shard) || shard.find("..") != std::string::npos)
         return FailedPrecondition(Name() + ": its index names '" + shard +
@@ -201,7 +191,8 @@ class Puller {
   Result<FileInfo> Metadata(const std::string& file, const std::string& what) {
     FileInfo info;
     info.url = settings_.endpoint + "/" + model_.id + "/resolve/" + info_.commit + "/" + file;
-    RERANKD_ASSIGN_OR_RETURN(const HttpReply reply, Send({info.url, settings_.token, true, 0, {}}));
+    RERANKD_ASSIGN_OR_RETURN(const HttpReply reply,
+                             FollowingRedirects({info.url, settings_.token, true, 0, {}}));
     if (reply.status >= 400) return Explain(reply, what);
     const std::string linked = reply.Header("x-linked-etag");
     info.etag = NormalEtag(linked.empty() ? reply.Header("etag") : linked);
@@ -270,14 +261,17 @@ class Puller {
     }
   }
 
-  // The token stays with the hub's own host.
+  // The token stays with the hub's own host. So does a HEAD, which asks what the hub says of a file: it
+  // follows a renamed repository, not the way to the content of a large file.
   Result<HttpReply> FollowingRedirects(HttpRequest request) {
     for (int hop = 0; hop <= kMaxRedirects; ++hop) {
       // A transfer with a sink is retried by its caller, who knows how much has arrived.
       RERANKD_ASSIGN_OR_RETURN(HttpReply reply, request.sink ? client_.Send(request) : Send(request));
       if (reply.status < 300 || reply.status >= 400 || reply.Header("location").empty()) return reply;
       const std::string target = Absolute(request.url, reply.Header("location"));
-      if (HostOf(target) != HostOf(request.url)) request.token.clear();
+      const bool leaves = HostOf(target) != HostOf(request.url);
+      if (request.head && (leaves || !reply.Header("x-linked-etag").empty())) return reply;
+      if (leaves) request.token.clear();
       request.url = target;
     }
     return Unavailable(request.url + ": more than " + std::to_string(kMaxRedirects) + " redirects");

@@ -1,11 +1,13 @@
 """`rerankd pull` against a hub on loopback, and against the cache of the Python library huggingface_hub."""
+import hashlib
 import os
 import pathlib
 import subprocess
+import time
 
 import pytest
 
-from mock_hub import COMMIT, MockHub
+from mock_hub import COMMIT, LARGE, MockHub, Proxy
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MODEL = ROOT / "tests/data/tiny-random"
@@ -27,11 +29,14 @@ def hub():
 @pytest.fixture()
 def run(rerankd, hub, tmp_path):
     """Runs the binary with the mock hub and an empty cache."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith("HF_") and "proxy" not in k.lower()}
+    ours = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
+    env = {k: v for k, v in os.environ.items() if not k.startswith("HF_") and "proxy" not in k.lower() and k not in ours}
     env |= {"HF_ENDPOINT": hub.endpoint, "HF_HUB_CACHE": str(tmp_path / "cache"), "HOME": str(tmp_path)}
 
     def call(*args, stdin="", **extra):
-        return subprocess.run([rerankd, *args], input=stdin, capture_output=True, text=True, env={**env, **extra}, timeout=120)
+        """extra: environment variables; None unsets one."""
+        changed = {k: v for k, v in {**env, **extra}.items() if v is not None}
+        return subprocess.run([rerankd, *args], input=stdin, capture_output=True, text=True, env=changed, timeout=120)
 
     return call
 
@@ -171,3 +176,161 @@ def test_two_pulls_at_once_fetch_once(rerankd, run, hub, tmp_path):
     assert [p.wait(timeout=60) for p in pulls] == [0, 0]
     content = [r for r in hub.requests if r[0] == "GET" and r[1].startswith("/cdn/")]
     assert len([r for r in content if r[1].endswith("model.safetensors")]) == 1
+
+
+def test_a_killed_pull_shows_nobody_half_a_model_and_is_continued(rerankd, run, hub, tmp_path):
+    hub.stall_after = 5_000
+    env = {**os.environ, "HF_ENDPOINT": hub.endpoint, "HF_HUB_CACHE": str(tmp_path / "cache")}
+    pull = subprocess.Popen([rerankd, "pull", f"{REPO}@{COMMIT}"], env=env, stderr=subprocess.DEVNULL)
+    assert hub.stalled.wait(60)
+    weights = hashlib.sha256(model_files()["model.safetensors"]).hexdigest()
+    partial = tmp_path / f"cache/models--org--reranker/blobs/{weights}.incomplete"
+    for _ in range(200):  # curl hands over what has arrived so far
+        if partial.exists() and partial.stat().st_size == 5_000:
+            break
+        time.sleep(0.05)
+    pull.kill()
+    pull.wait()
+    assert not any(f.endswith("model.safetensors") for f in cache_files(tmp_path))
+    assert REPO not in run("models").stdout
+    hub.stall_after = 0
+    hub.requests.clear()
+    scored = run("score", "--model", f"{REPO}@{COMMIT}", stdin="a\tb\n")  # pulls the rest by itself
+    assert scored.returncode == 0, scored.stderr
+    ranges = [r[2] for r in hub.requests if r[0] == "GET" and r[1].startswith("/cdn/") and "safetensors" in r[1]]
+    assert ranges == ["bytes=5000-"]
+    assert not any(f.endswith(".incomplete") for f in cache_files(tmp_path))
+
+
+def test_a_part_that_the_python_library_cached_is_completed(run, hub, tmp_path):
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+    huggingface_hub.hf_hub_download(REPO, "config.json", cache_dir=tmp_path / "cache", endpoint=hub.endpoint)
+    assert "HF_HUB_OFFLINE" in run("score", "--model", REPO, stdin="a\tb\n", HF_HUB_OFFLINE="1").stderr
+    scored = run("score", "--model", REPO, stdin="a\tb\n")
+    assert scored.returncode == 0, scored.stderr
+    assert len(hub.downloads("config.json")) == 1  # the library's
+
+
+def test_the_python_library_goes_on_where_we_were_cut_off(run, hub, tmp_path):
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+    hub.cut_after, hub.cuts_left = 5_000, 100
+    assert run("pull", REPO).returncode == 1
+    hub.cuts_left = 0
+    path = huggingface_hub.hf_hub_download(
+        REPO, "model.safetensors", cache_dir=tmp_path / "cache", endpoint=hub.endpoint
+    )
+    assert pathlib.Path(path).read_bytes() == model_files()["model.safetensors"]
+
+
+def test_a_lock_that_the_python_library_holds_is_waited_for(rerankd, hub, tmp_path):
+    filelock = pytest.importorskip("filelock")
+    weights = hashlib.sha256(model_files()["model.safetensors"]).hexdigest()
+    lock = tmp_path / f"cache/.locks/models--org--reranker/{weights}.lock"
+    lock.parent.mkdir(parents=True)
+    env = {**os.environ, "HF_ENDPOINT": hub.endpoint, "HF_HUB_CACHE": str(tmp_path / "cache")}
+    with filelock.FileLock(lock):
+        pull = subprocess.Popen([rerankd, "pull", REPO], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(200):  # its last request before the lock
+            if any(r[0] == "HEAD" and r[1].endswith("model.safetensors") for r in hub.requests):
+                break
+            time.sleep(0.05)
+        time.sleep(0.3)
+        assert pull.poll() is None and not hub.downloads("model.safetensors")
+    assert pull.wait(timeout=60) == 0
+    assert hub.downloads("model.safetensors")
+
+
+def test_a_renamed_repository_is_followed(run, hub):
+    hub.renamed = {"old/name": REPO}
+    done = run("pull", "old/name")
+    assert done.returncode == 0, done.stderr
+    assert "models--old--name" in done.stdout
+
+
+def test_redirects_without_end_are_an_error(run, hub):
+    hub.renamed = {"a/b": "b/a", "b/a": "a/b"}
+    failed = run("pull", "a/b")
+    assert failed.returncode == 1 and "redirects" in failed.stderr
+
+
+def test_home_of_hugging_face_holds_cache_and_token(run, hub, tmp_path):
+    hub.token = "secret"
+    home = tmp_path / "hf"
+    home.mkdir()
+    (home / "token").write_text("secret\n")
+    done = run("pull", REPO, HF_HOME=str(home), HF_HUB_CACHE=None)
+    assert done.returncode == 0, done.stderr
+    assert pathlib.Path(done.stdout.strip()).is_relative_to(home / "hub/models--org--reranker")
+    (tmp_path / "other").write_text("wrong")
+    assert run("pull", REPO, HF_HOME=str(home), HF_TOKEN_PATH=str(tmp_path / "other")).returncode == 1
+
+
+def test_only_the_shards_of_the_index_are_fetched(run, hub):
+    sharded = {p.name: p.read_bytes() for p in (ROOT / "tests/data/sharded").iterdir()}
+    hub.repos["org/sharded"] = {**sharded, "model.fp16.safetensors": b"z" * (LARGE + 1)}
+    done = run("pull", "org/sharded")
+    assert done.returncode == 0, done.stderr
+    fetched = {p.name for p in pathlib.Path(done.stdout.strip()).iterdir()}
+    assert {n for n in sharded if n.endswith((".safetensors", ".json"))} <= fetched
+    assert "model.fp16.safetensors" not in fetched
+    index = "model.safetensors.index.json"
+    hub.repos["org/escaping"] = {**sharded, index: b'{"weight_map": {"a": "../../x.safetensors"}}'}
+    failed = run("pull", "org/escaping")
+    assert failed.returncode == 1 and "../../x.safetensors" in failed.stderr
+
+
+def test_the_proxy_of_the_environment_is_used(run, hub):
+    proxy = Proxy({"hub.test": hub.port, "localhost": hub.port})
+    named = {"HF_ENDPOINT": "http://hub.test", "http_proxy": proxy.url}
+    done = run("pull", REPO, **named)
+    assert done.returncode == 0, done.stderr
+    assert any(target.startswith("http://hub.test/api/models/") for _, target in proxy.requests)
+    proxy.requests.clear()
+    direct = run("pull", f"{REPO}@other", http_proxy=proxy.url, no_proxy="127.0.0.1")
+    assert direct.returncode == 0 and not proxy.requests
+    proxy.close()
+    failed = run("pull", REPO, **named)
+    assert failed.returncode == 1 and "hub.test" in failed.stderr
+
+
+@pytest.fixture()
+def tls_hub(tmp_path):
+    """A hub with a certificate of its own authority, and the file of that authority."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "ca.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    both = tmp_path / "both.pem"
+    both.write_text(key.read_text() + certificate.read_text())
+    hub = MockHub({REPO: model_files()}, certificate=both)
+    yield hub, str(certificate)
+    hub.close()
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+def test_an_authority_of_ones_own_is_trusted_when_named(run, tls_hub, variable):
+    hub, certificate = tls_hub
+    refused = run("pull", REPO, HF_ENDPOINT=hub.endpoint)
+    assert refused.returncode == 1 and "SSL_CERT_FILE" in refused.stderr and hub.endpoint in refused.stderr
+    assert not hub.requests
+    done = run("pull", REPO, HF_ENDPOINT=hub.endpoint, **{variable: certificate})
+    assert done.returncode == 0, done.stderr
+
+
+def test_tls_goes_through_a_proxy(run, tls_hub):
+    hub, certificate = tls_hub
+    proxy = Proxy({"localhost": hub.port})
+    try:
+        done = run("pull", REPO, HF_ENDPOINT=hub.endpoint, https_proxy=proxy.url, SSL_CERT_FILE=certificate)
+        assert done.returncode == 0, done.stderr
+        assert {method for method, _ in proxy.requests} == {"CONNECT"}
+    finally:
+        proxy.close()
+
+
+def test_an_unreadable_authority_file_is_named(run, tls_hub, tmp_path):
+    hub, _ = tls_hub
+    failed = run("pull", REPO, HF_ENDPOINT=hub.endpoint, SSL_CERT_FILE=str(tmp_path / "absent.pem"))
+    assert failed.returncode == 1 and "absent.pem" in failed.stderr
