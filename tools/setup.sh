@@ -11,7 +11,7 @@ build_packages=(cmake ninja-build g++ ccache mold pkg-config
   libboost1.81-dev
   libdnnl-dev libyaml-cpp-dev libcli11-dev libspdlog-dev libfmt-dev nlohmann-json3-dev prometheus-cpp-dev zlib1g-dev
   libcurl4-openssl-dev libssl-dev libgtest-dev libgmock-dev python3)
-test_packages=(curl openssl clang-14 clang-format-14 libclang-rt-14-dev libbenchmark-dev python3-venv git)
+test_packages=(curl openssl clang-14 clang-format-14 libclang-rt-14-dev libbenchmark-dev libsimde-dev python3-venv git)
 heavy_packages=(clang-tidy-14 chromium prometheus python3-venv)
 
 packages=()

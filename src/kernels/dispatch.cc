@@ -6,15 +6,20 @@
 
 #include "kernels/scalar/kernels_scalar.h"
 #if defined(__x86_64__)
+#include <cpuid.h>
+
 #include "kernels/avx2/kernels_avx2.h"
 #include "kernels/avx512/kernels_avx512.h"
+#include "kernels/avx512vnni/kernels_avx512vnni.h"
+#include "kernels/avxvnni/kernels_avxvnni.h"
 #endif
 
 namespace rerankd {
 namespace {
 
 #if defined(__x86_64__)
-constexpr std::array<const KernelSet*, 3> kBuilt = {&scalar::kKernels, &avx2::kKernels, &avx512::kKernels};
+constexpr std::array<const KernelSet*, 5> kBuilt = {&scalar::kKernels, &avx2::kKernels, &avxvnni::kKernels,
+                                                    &avx512::kKernels, &avx512vnni::kKernels};
 
 bool HasAvx2() { return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0; }
 
@@ -22,6 +27,14 @@ bool HasAvx512() {
   return HasAvx2() && __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
          __builtin_cpu_supports("avx512dq") != 0 && __builtin_cpu_supports("avx512vl") != 0;
 }
+
+// clang 14 does not know its name.
+bool HasAvxVnni() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return HasAvx2() && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax >> 4 & 1) != 0;
+}
+
+bool HasAvx512Vnni() { return HasAvx512() && __builtin_cpu_supports("avx512vnni") != 0; }
 #else
 constexpr std::array<const KernelSet*, 1> kBuilt = {&scalar::kKernels};
 #endif
@@ -42,7 +55,9 @@ std::span<const KernelSet* const> BuiltKernelSets() { return kBuilt; }
 bool Runs(const KernelSet& kernels) {
 #if defined(__x86_64__)
   if (&kernels == &avx2::kKernels) return HasAvx2();
+  if (&kernels == &avxvnni::kKernels) return HasAvxVnni();
   if (&kernels == &avx512::kKernels) return HasAvx512();
+  if (&kernels == &avx512vnni::kKernels) return HasAvx512Vnni();
 #endif
   return &kernels == &scalar::kKernels;
 }

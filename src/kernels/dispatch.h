@@ -1,4 +1,5 @@
-// Which kernel set runs on this machine. The order is fixed, slowest first: scalar, avx2, avx512.
+// Which kernel set runs on this machine. The order is fixed, slowest first: scalar, avx2, avxvnni, avx512,
+// avx512vnni.
 #pragma once
 
 #include <span>

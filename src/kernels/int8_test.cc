@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <map>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -268,6 +269,27 @@ TEST_P(Int8Test, StridesAreHonouredAndNothingElseIsWritten) {
     EXPECT_EQ(std::memcmp(y.data() + r * 25, dense.data() + r * 20, 20 * sizeof(float)), 0) << r;
     for (size_t i = 20; i < 25; ++i) EXPECT_EQ(y[r * 25 + i], 77);
   }
+}
+
+// Exact sums and one formula after them: sets that read the same codes and weights differ in nothing.
+TEST(Int8GemmTest, SetsOfOneArithmeticAgreeBitForBit) {
+  int compared = 0;
+  for (const auto& [outputs, inputs] : {std::pair{384, 384}, {100, 801}, {33, 1536}}) {
+    const Int8Product p(outputs, inputs, PostOp::kGelu);
+    std::map<int, std::vector<float>> results;  // by max_code
+    for (const KernelSet* kernels : TestedSets()) {
+      if (kernels == BuiltKernelSets().front()) continue;  // computes in double after the sum
+      Coded x = Encode(*kernels, 37, inputs, Random(static_cast<size_t>(37 * inputs), 23));
+      const std::vector<float> y = RunProduct(*kernels, p.weights, x.AsRows(), 37);
+      const auto [at, first] = results.emplace(kernels->int8.max_code, y);
+      if (first) continue;
+      EXPECT_EQ(std::memcmp(y.data(), at->second.data(), y.size() * sizeof(float)), 0) << kernels->name;
+      ++compared;
+    }
+  }
+#if defined(RERANKD_EMULATED_SETS)
+  EXPECT_TRUE(compared > 0 || !ChooseKernels("avx2").ok());
+#endif
 }
 
 TEST_P(Int8Test, WeightsAreWithinHalfAStepAndEveryLaneHolds) {

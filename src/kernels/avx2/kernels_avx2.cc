@@ -1,14 +1,15 @@
 #define RERANKD_ISA avx2
 #include "kernels/avx2/kernels_avx2.h"
 
+// In the order of need: clang-format must not sort these.
 #include "kernels/detail/vec_avx2.h"
-// The algorithms need the vector type first.
+//
 #include "kernels/detail/int8_bytes_inl.h"
 //
 #include "kernels/detail/kernels_inl.h"
 
 namespace rerankd::avx2 {
 
-const KernelSet kKernels = MakeKernelSet("avx2");
+const KernelSet kKernels = MakeKernelSet();
 
 }  // namespace rerankd::avx2

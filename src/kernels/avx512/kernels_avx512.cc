@@ -1,14 +1,15 @@
 #define RERANKD_ISA avx512
 #include "kernels/avx512/kernels_avx512.h"
 
+// In the order of need: clang-format must not sort these.
 #include "kernels/detail/vec_avx512.h"
-// The algorithms need the vector type first.
+//
 #include "kernels/detail/int8_bytes_inl.h"
 //
 #include "kernels/detail/kernels_inl.h"
 
 namespace rerankd::avx512 {
 
-const KernelSet kKernels = MakeKernelSet("avx512");
+const KernelSet kKernels = MakeKernelSet();
 
 }  // namespace rerankd::avx512

@@ -65,7 +65,7 @@ inline double Int8Peak(long rounds) {
       IntVec words = MulBytePairs(x, x);
 #pragma GCC unroll 4
       for (int q = 1; q < kQuads; ++q) {
-        asm volatile("" : "+v"(x.v));  // without this the compiler could see that all products are equal
+        Hide(x);  // else the compiler could see that all products are equal
         words = AddWords(words, MulBytePairs(x, x));
       }
       sums[c] = AddInts(sums[c], AddWordPairs(words));

@@ -15,10 +15,14 @@
 #include "kernels/detail/layer_norm_inl.h"
 #include "kernels/detail/peak_inl.h"
 
+// Two steps, so that RERANKD_ISA is replaced before it becomes a string.
+#define RERANKD_STRING_OF(token) #token
+#define RERANKD_STRING(macro) RERANKD_STRING_OF(macro)
+
 namespace rerankd::RERANKD_ISA {
 
-constexpr KernelSet MakeKernelSet(const char* name) {
-  return {.name = name,
+constexpr KernelSet MakeKernelSet() {
+  return {.name = RERANKD_STRING(RERANKD_ISA),
           .panel_width = kPanel,
           .int8 = kInt8,
           .gemm = Gemm,

@@ -13,9 +13,9 @@ inline double Peak(long rounds) {
   for (long i = 0; i < rounds; ++i) {
 #pragma GCC unroll 16
     for (int c = 0; c < kChains; ++c) sums[c] = Fma(sums[c], half, one);
-      // Without this the compiler could see that all chains are the same one.
+      // Else the compiler could see that all chains are the same one.
 #pragma GCC unroll 16
-    for (int c = 0; c < kChains; ++c) asm volatile("" : "+v"(sums[c].v));
+    for (int c = 0; c < kChains; ++c) Hide(sums[c]);
   }
   Vec total = Zero();
 #pragma GCC unroll 16

@@ -96,4 +96,8 @@ inline void StoreCodes(unsigned char* to, const Vec (&x)[4], int max) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_permutevar8x32_epi32(bytes, order));
 }
 
+// The compiler has to take the value for unknown from here on.
+inline void Hide(Vec& x) { asm volatile("" : "+x"(x.v)); }
+inline void Hide(IntVec& x) { asm volatile("" : "+x"(x.v)); }
+
 }  // namespace rerankd::RERANKD_ISA

@@ -77,4 +77,13 @@ inline void StoreCodes(unsigned char* to, const Vec (&x)[4], int max) {
   }
 }
 
+// The compiler has to take the value for unknown from here on.
+#if defined(RERANKD_EMULATED)
+inline void Hide(Vec& x) { asm volatile("" : "+m"(x.v)); }
+inline void Hide(IntVec& x) { asm volatile("" : "+m"(x.v)); }
+#else
+inline void Hide(Vec& x) { asm volatile("" : "+v"(x.v)); }
+inline void Hide(IntVec& x) { asm volatile("" : "+v"(x.v)); }
+#endif
+
 }  // namespace rerankd::RERANKD_ISA

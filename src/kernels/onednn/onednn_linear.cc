@@ -113,13 +113,14 @@ class OneDnnLinear final : public Linear {
 
 bool OneDnnUses(const KernelSet& kernels) {
   const std::string name = kernels.name;
-  if (name == "avx2") {
+  if (name == "avx2" || name == "avxvnni") {  // fp32 is the same for both
     dnnl::set_max_cpu_isa(
         dnnl::cpu_isa::avx2);  // refused once oneDNN has started; then the answer below counts
     return dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx2;
   }
   const int avx512 = static_cast<int>(dnnl::cpu_isa::avx512_core);
-  return name == "avx512" && (static_cast<int>(dnnl::get_effective_cpu_isa()) & avx512) == avx512;
+  return (name == "avx512" || name == "avx512vnni") &&
+         (static_cast<int>(dnnl::get_effective_cpu_isa()) & avx512) == avx512;
 }
 
 Result<std::unique_ptr<const Linear>> MakeOneDnnLinear(const LinearWeights& weights,

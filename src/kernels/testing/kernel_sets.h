@@ -12,14 +12,35 @@
 
 namespace rerankd {
 
+namespace emulated_avxvnni {
+extern const KernelSet kKernels;
+}
+namespace emulated_avx512 {
+extern const KernelSet kKernels;
+}
+namespace emulated_avx512vnni {
+extern const KernelSet kKernels;
+}
+
 constexpr float kUnit = std::numeric_limits<float>::epsilon() / 2;  // rounding error of one fp32 operation
 
-// Every set that this machine runs.
-inline std::vector<const KernelSet*> TestedSets() {
+// Every set of the program that this machine runs, slowest first.
+inline std::vector<const KernelSet*> RunningSets() {
   std::vector<const KernelSet*> sets;
   for (const KernelSet* kernels : BuiltKernelSets()) {
     if (Runs(*kernels)) sets.push_back(kernels);
   }
+  return sets;
+}
+
+// And those whose instructions are emulated (emulate_avx512.h), with AVX2.
+inline std::vector<const KernelSet*> TestedSets() {
+  std::vector<const KernelSet*> sets = RunningSets();
+#if defined(RERANKD_EMULATED_SETS)
+  if (ChooseKernels("avx2").ok())
+    sets.insert(sets.end(),
+                {&emulated_avxvnni::kKernels, &emulated_avx512::kKernels, &emulated_avx512vnni::kKernels});
+#endif
   return sets;
 }
 

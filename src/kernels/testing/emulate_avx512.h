@@ -1,0 +1,107 @@
+// Included before every line of the AVX-512, AVX-VNNI and AVX-512 VNNI kernel sets when they are built a
+// second time, for the tests: SIMDe (and, where its version lacks one, a function below) computes with AVX2
+// what their intrinsics would. Results are those of the instructions, bit for bit; only dot products of
+// bytes, which the kernels write in assembler, are another line of their source.
+#pragma once
+
+#include <immintrin.h>
+// First the compiler's own functions, then the names that replace them.
+#define SIMDE_ENABLE_NATIVE_ALIASES
+#include <simde/x86/avx512.h>
+
+#define RERANKD_EMULATED
+
+namespace rerankd::emulated {
+
+inline __m256i Dots(__m256i sum, __m256i a, __m256i b) { return simde_mm256_dpbusd_epi32(sum, a, b); }
+inline simde__m512i Dots(simde__m512i sum, simde__m512i a, simde__m512i b) {
+  return simde_mm512_dpbusd_epi32(sum, a, b);
+}
+
+// One 512-bit register as two.
+template <typename Half, typename Whole>
+inline Half HalfOf(const Whole& x, int index) {
+  Half half;
+  __builtin_memcpy(&half, reinterpret_cast<const char*>(&x) + index * sizeof(half), sizeof(half));
+  return half;
+}
+template <typename Whole, typename Half>
+inline Whole Join(Half low, Half high) {
+  Whole whole;
+  __builtin_memcpy(&whole, &low, sizeof(low));
+  __builtin_memcpy(reinterpret_cast<char*>(&whole) + sizeof(low), &high, sizeof(high));
+  return whole;
+}
+
+inline simde__m512 LoadMasked(unsigned mask, const float* p) {
+  float lanes[16] = {};
+  for (int i = 0; i < 16; ++i) {
+    if ((mask >> i & 1U) != 0) lanes[i] = p[i];
+  }
+  return simde_mm512_loadu_ps(lanes);
+}
+inline void StoreMasked(float* p, unsigned mask, simde__m512 x) {
+  float lanes[16];
+  simde_mm512_storeu_ps(lanes, x);
+  for (int i = 0; i < 16; ++i) {
+    if ((mask >> i & 1U) != 0) p[i] = lanes[i];
+  }
+}
+inline simde__m512i ToInt(simde__m512 x) {
+  return Join<simde__m512i>(_mm256_cvtps_epi32(HalfOf<__m256>(x, 0)),
+                            _mm256_cvtps_epi32(HalfOf<__m256>(x, 1)));
+}
+inline simde__m512 ToFloat(simde__m512i x) {
+  return Join<simde__m512>(_mm256_cvtepi32_ps(HalfOf<__m256i>(x, 0)),
+                           _mm256_cvtepi32_ps(HalfOf<__m256i>(x, 1)));
+}
+inline simde__m512i WidenBytes(__m128i x) {
+  return Join<simde__m512i>(_mm256_cvtepi8_epi32(x), _mm256_cvtepi8_epi32(_mm_srli_si128(x, 8)));
+}
+inline __m128i LowBytes(simde__m512i x) {
+  int lanes[16];
+  char bytes[16];
+  __builtin_memcpy(lanes, &x, sizeof(lanes));
+  for (int i = 0; i < 16; ++i) bytes[i] = static_cast<char>(lanes[i]);
+  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes));
+}
+// Halves are combined until one lane is left: the order in which GCC's sequence adds.
+template <typename F>
+inline float Reduce(simde__m512 x, const F& f) {
+  float lanes[16];
+  simde_mm512_storeu_ps(lanes, x);
+  for (int half = 8; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) lanes[i] = f(lanes[i], lanes[i + half]);
+  }
+  return lanes[0];
+}
+inline float Sum(simde__m512 x) {
+  return Reduce(x, [](float a, float b) { return a + b; });
+}
+inline float Max(simde__m512 x) {
+  return Reduce(x, [](float a, float b) { return a > b ? a : b; });
+}
+inline float Min(simde__m512 x) {
+  return Reduce(x, [](float a, float b) { return a < b ? a : b; });
+}
+
+}  // namespace rerankd::emulated
+
+// SIMDe 0.7.4 gives this name four parameters.
+#undef _mm512_madd_epi16
+#define _mm512_madd_epi16(a, b) simde_mm512_madd_epi16(a, b)
+
+#define _mm512_maskz_loadu_ps(mask, p) rerankd::emulated::LoadMasked(mask, p)
+#define _mm512_mask_storeu_ps(p, mask, x) rerankd::emulated::StoreMasked(p, mask, x)
+#define _mm512_cvtps_epi32(x) rerankd::emulated::ToInt(x)
+#define _mm512_cvtepi32_ps(x) rerankd::emulated::ToFloat(x)
+#define _mm512_cvtepi8_epi32(x) rerankd::emulated::WidenBytes(x)
+#define _mm512_cvtepi32_epi8(x) rerankd::emulated::LowBytes(x)
+#define _mm512_reduce_add_ps(x) rerankd::emulated::Sum(x)
+#define _mm512_reduce_max_ps(x) rerankd::emulated::Max(x)
+#define _mm512_reduce_min_ps(x) rerankd::emulated::Min(x)
+
+// Their namespaces, and so the names of the sets, differ from those of the real ones.
+#define avxvnni emulated_avxvnni
+#define avx512 emulated_avx512
+#define avx512vnni emulated_avx512vnni
