@@ -2,13 +2,13 @@
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <cstdlib>
 
 #include "base/file.h"
 #include "base/progress.h"
 #include "base/text.h"
 #include "command.h"
 #include "common.h"
+#include "config/rate.h"
 #include "experiment/interrupt.h"
 #include "load/measure.h"
 #include "load/result.h"
@@ -47,19 +47,11 @@ Status ApplyScenario(bool find_max_rate, load::LoadOptions* options) {
   return {};
 }
 
-// "12.5": requests a second; "80%": of what a closed loop reaches.
-Status ParseRate(const std::string& text, load::LoadOptions* options) {
+Status ApplyRate(const std::string& text, load::LoadOptions* options) {
   if (text.empty()) return {};
-  char* end = nullptr;
-  const double value = std::strtod(text.c_str(), &end);
-  const std::string_view unit = end;
-  if (end == text.c_str() || (unit != "" && unit != "%"))
-    return InvalidArgument(
-        fmt::format("--rate '{}' is not requests a second, or a share of capacity such as 80%", text));
-  if (unit == "%")
-    options->rate_share = value / 100;
-  else
-    options->rate = value;
+  const auto rate = ParseRate(text);
+  if (!rate.ok()) return rate.status().WithContext("--rate");
+  (rate->of_capacity ? options->rate_share : options->rate) = rate->value;
   return {};
 }
 
@@ -102,7 +94,7 @@ int PrintMaxRate(const LoadFlags& flags, const std::atomic<bool>& interrupt) {
 }
 
 int Run(LoadFlags flags) {
-  Status status = ParseRate(flags.rate, &flags.options);
+  Status status = ApplyRate(flags.rate, &flags.options);
   if (status.ok()) status = ApplyScenario(flags.find_max_rate, &flags.options);
   if (status.ok()) status = ReadApiKey(flags.api_key_file, &flags.options.target.api_key);
   if (!status.ok()) return Fail(status), kExitUsage;

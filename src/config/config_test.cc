@@ -274,6 +274,23 @@ TEST_F(ConfigTest, ExperimentsWaitInTheQueueUnlessTheyAskToBeRefused) {
   EXPECT_EQ(Load(File("name: x\n")).scheduler.max_queue_ms, 2000);
 }
 
+TEST_F(ConfigTest, ExperimentsScoreEveryPairUnlessTheyAskForEqualOnesToBeMerged) {
+  EXPECT_FALSE(LoadExperiment(File("name: x\n"))->variants[0].settings.documents.merge_equal);
+  EXPECT_TRUE(
+      LoadExperiment(File("documents: {merge_equal: true}\n"))->variants[0].settings.documents.merge_equal);
+}
+
+TEST_F(ConfigTest, OpenLoopsNeedRatesAndClosedOnesHaveNone) {
+  const auto plan = LoadExperiment(File("experiment: {load: open, rates: [12.5, 80%]}\n"));
+  EXPECT_THAT(plan->variants[0].settings.experiment.rates, ElementsAre("12.5", "80%"));
+  EXPECT_THAT(Error("experiment: {load: open}\n"), HasSubstr("give experiment.rates"));
+  EXPECT_THAT(Error("experiment: {rates: [5]}\n"), HasSubstr("set experiment.load to open"));
+  for (const char* wrong : {"fast", "0", "-3", "80%%", "nan", "5 %", "1e300"})
+    EXPECT_THAT(Error(std::string("experiment: {load: open, rates: [\"") + wrong + "\"]}\n"),
+                HasSubstr("is not a rate above 0"))
+        << wrong;
+}
+
 TEST_F(ConfigTest, SweepsThatCannotRunAreErrors) {
   EXPECT_THAT(Error("batching: {timeout_ms: [5, 10]}\n"),
               AllOf(HasSubstr("batching.timeout_ms"), HasSubstr("one value")));

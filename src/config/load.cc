@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "config/draft.h"
 #include "config/precision.h"
+#include "config/rate.h"
 #include "config/setting_table.h"
 
 extern char** environ;
@@ -26,6 +27,8 @@ constexpr size_t kMaxVariants = 1000;
 // refused by the server's default, which is made for people who wait.
 constexpr const char* kQueueKey = "scheduler.max_queue_ms";
 constexpr const char* kExperimentQueueMs = "60000";
+// Pairs a second are those that were scored: a request that wraps the data set holds equal pairs.
+constexpr const char* kMergeKey = "documents.merge_equal";
 
 Status AddFile(const std::string& path, bool allow_unknown, Draft* draft) {
   RERANKD_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
@@ -130,6 +133,16 @@ Status CheckDocuments(const DocumentSettings& documents) {
   return {};
 }
 
+Status CheckExperiment(const ExperimentSettings& experiment) {
+  const bool open = experiment.load == "open";
+  if (open == experiment.rates.empty())
+    return InvalidArgument(open ? "experiment.load is open: give experiment.rates, such as [50%, 80%]"
+                                : "experiment.rates is for an open loop: set experiment.load to open");
+  for (const std::string& rate : experiment.rates)
+    RERANKD_RETURN_IF_ERROR(ParseRate(rate).status().WithContext("experiment.rates"));
+  return {};
+}
+
 Result<Settings> Build(const Draft& draft, std::vector<std::string>* warnings) {
   Settings settings;
   settings.instances.resize(static_cast<size_t>(std::max(1, draft.instances())));
@@ -142,6 +155,7 @@ Result<Settings> Build(const Draft& draft, std::vector<std::string>* warnings) {
     RERANKD_RETURN_IF_ERROR(BuildInstance(draft, static_cast<int>(i), &settings.instances[i], warnings));
   RERANKD_RETURN_IF_ERROR(CheckTogether(settings));
   RERANKD_RETURN_IF_ERROR(CheckDocuments(settings.documents));
+  RERANKD_RETURN_IF_ERROR(CheckExperiment(settings.experiment));
   return settings;
 }
 
@@ -203,14 +217,19 @@ void AppendNew(const std::vector<std::string>& from, std::vector<std::string>* t
     if (std::find(to->begin(), to->end(), text) == to->end()) to->push_back(text);
 }
 
-// A relative data set path is relative to the file that names it.
-void ResolveDataset(const Draft& draft, Settings* settings) {
-  std::string& dataset = settings->experiment.dataset;
-  const ConfigValue* value = draft.Find("experiment.dataset");
-  if (value == nullptr || dataset.empty() || dataset == "bundled" || fs::path(dataset).is_absolute()) return;
+// A relative path of data is relative to the file that names it.
+void ResolvePath(const Draft& draft, const char* key, std::string* path) {
+  const ConfigValue* value = draft.Find(key);
+  if (value == nullptr || path->empty() || *path == "bundled" || fs::path(*path).is_absolute()) return;
   const size_t colon = value->where.rfind(':');
   if (colon == std::string::npos || !value->where.substr(0, colon).ends_with("aml")) return;
-  dataset = (fs::path(value->where.substr(0, colon)).parent_path() / dataset).lexically_normal().string();
+  *path = (fs::path(value->where.substr(0, colon)).parent_path() / *path).lexically_normal().string();
+}
+
+void ResolvePaths(const Draft& draft, Settings* settings) {
+  ResolvePath(draft, "experiment.dataset", &settings->experiment.dataset);
+  ResolvePath(draft, "experiment.quality.data", &settings->experiment.quality.data);
+  ResolvePath(draft, "experiment.quality.scores", &settings->experiment.quality.scores);
 }
 
 std::string Quoted(const std::vector<ConfigEntry>& entries) {
@@ -243,12 +262,13 @@ Result<LoadedSettings> LoadSettings(const SettingsSource& source) {
   LoadedSettings loaded;
   loaded.warnings = draft.warnings();
   RERANKD_ASSIGN_OR_RETURN(loaded.settings, Build(draft, &loaded.warnings));
-  ResolveDataset(draft, &loaded.settings);
+  ResolvePaths(draft, &loaded.settings);
   return loaded;
 }
 
 Result<ExperimentPlan> LoadExperiment(const SettingsSource& source) {
   RERANKD_ASSIGN_OR_RETURN(Draft draft, ReadLayers(source));
+  if (draft.Find(kMergeKey) == nullptr) draft.Set(kMergeKey, {{"false"}, false, "default"});
   if (draft.Find(kQueueKey) == nullptr) draft.Set(kQueueKey, {{kExperimentQueueMs}, false, "default"});
   const std::vector<ConfigEntry> swept = SweptKeys(draft);
   RERANKD_ASSIGN_OR_RETURN(const size_t count, CountVariants(swept));
@@ -258,7 +278,7 @@ Result<ExperimentPlan> LoadExperiment(const SettingsSource& source) {
     PlanVariant variant = ChooseValues(swept, number, &chosen);
     std::vector<std::string> warnings;
     RERANKD_ASSIGN_OR_RETURN(variant.settings, Build(chosen, &warnings));
-    ResolveDataset(chosen, &variant.settings);
+    ResolvePaths(chosen, &variant.settings);
     AppendNew(warnings, &plan.warnings);
     plan.variants.push_back(std::move(variant));
   }

@@ -45,7 +45,7 @@ std::map<std::string, std::string> SettingsEnvironment();
 Result<LoadedSettings> LoadSettings(const SettingsSource& source);
 
 // For experiments: a scalar key that holds a list is swept (cartesian product, the last key fastest), and
-// scheduler.max_queue_ms is a minute unless it is given.
+// scheduler.max_queue_ms is a minute and documents.merge_equal false unless they are given.
 Result<ExperimentPlan> LoadExperiment(const SettingsSource& source);
 
 // YAML of every setting; loading it gives the same Settings.

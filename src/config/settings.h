@@ -84,6 +84,21 @@ struct MetricsSettings {
   bool reference_names = false;  // the reference system's Prometheus series too
 };
 
+// Ranking quality of what runs, beside its speed.
+struct QualitySettings {
+  std::string data;    // folder of queries, corpus, run and qrels, or "bundled"; empty = not measured
+  std::string scores;  // a TREC run to agree with; empty = none
+  bool against_fp32 = true;
+  int queries = 0;  // at most; 0 = all
+  int documents = 100;
+};
+
+// Requests that nobody measures, in flight while others are measured.
+struct BackgroundSettings {
+  int batch_size = 0;  // pairs of a request; 0 = none
+  int concurrency = 1;
+};
+
 struct ExperimentSettings {
   std::vector<int> batch_sizes = {32};
   std::vector<int> concurrency_levels = {1};
@@ -93,6 +108,13 @@ struct ExperimentSettings {
   int prefill_requests = 0;
   int dataset_size = 50000;         // pairs to load at most
   std::string dataset = "bundled";  // file, folder or "bundled"
+  std::string load = "closed";
+  std::vector<std::string> rates;  // of an open loop, each as ParseRate reads it
+  std::string arrivals = "poisson";
+  int seed = 1;
+  int repeats = 1;  // of the whole grid, on one server
+  QualitySettings quality;
+  BackgroundSettings background;
 };
 
 struct Settings {

@@ -16,6 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kExitFailed = 1, kExitUsage = 2, kExitInterrupted = 130;
+constexpr size_t kLongestReason = 400;
 constexpr const char* kBaseFile = "base_config.yaml";
 
 SettingsSource SourceOf(const std::string& path, const ExperimentOptions& options) {
@@ -50,13 +51,23 @@ std::string Resolve(const std::string& file) {
 struct Totals {
   int run = 0, skipped = 0, failed = 0, usage = 0;
   bool interrupted = false;
+  std::vector<std::string> reasons;  // "skipped 03_backend_mlx: …", a line each
+
+  void Count(int* kind, const std::string& file, const std::string& reason) {
+    ++*kind;
+    std::string line = fmt::format("{} {}: {}", kind == &skipped ? "skipped" : "failed",
+                                   fs::path(file).stem().string(), reason);
+    std::replace(line.begin(), line.end(), '\n', ' ');
+    if (line.size() > kLongestReason) line = line.substr(0, kLongestReason - 3) + "...";
+    reasons.push_back(line);
+  }
 };
 
-void CountOutcome(const RunOutcome& outcome, Totals* totals) {
+void CountOutcome(const std::string& file, const RunOutcome& outcome, Totals* totals) {
   if (outcome.failed > 0)
-    ++totals->failed;
+    totals->Count(&totals->failed, file, outcome.reason);
   else if (outcome.good == 0 && outcome.skipped > 0)
-    ++totals->skipped;
+    totals->Count(&totals->skipped, file, outcome.reason);
   else
     ++totals->run;
   totals->interrupted = outcome.interrupted;
@@ -67,18 +78,18 @@ void RunFile(const std::string& file, const ExperimentOptions& options, const st
   const auto plan = LoadExperiment(SourceOf(file, options));
   if (!plan.ok()) {
     log(fmt::format("{}: {}", file, plan.status().message()));
-    ++totals->usage;
+    totals->Count(&totals->usage, file, plan.status().message());
     return;
   }
   for (const std::string& warning : plan->warnings) log("warning: " + warning);
   const auto outcome = RunPlan(*plan, options.run, interrupt, log);
   if (!outcome.ok()) {
     log(fmt::format("{}: {}", file, outcome.status().message()));
-    ++totals->failed;
+    totals->Count(&totals->failed, file, outcome.status().message());
     return;
   }
   result(outcome->markdown_path);
-  CountOutcome(*outcome, totals);
+  CountOutcome(file, *outcome, totals);
 }
 
 // A page over all results of the folder; those that cannot be read are left out.
@@ -126,8 +137,12 @@ int RunExperiments(const ExperimentOptions& asked, const Log& log,
   }
   const InterruptGuard interrupt;
   Totals totals;
+  size_t number = 0;
   for (const std::string& file : options.files) {
     if (interrupt.flag().load()) break;
+    ++number;
+    if (options.files.size() > 1)
+      log(fmt::format("[{}/{}] {}", number, options.files.size(), fs::path(file).stem().string()));
     RunFile(Resolve(file), options, interrupt.flag(), log, result, &totals);
   }
   totals.interrupted |= interrupt.flag().load();
@@ -135,9 +150,11 @@ int RunExperiments(const ExperimentOptions& asked, const Log& log,
     log(status.message());
     ++totals.failed;
   }
-  if (options.files.size() > 1)
+  if (options.files.size() > 1) {
+    for (const std::string& reason : totals.reasons) log(reason);
     log(fmt::format("{} experiments: {} run, {} skipped, {} failed", options.files.size(), totals.run,
                     totals.skipped, totals.failed + totals.usage));
+  }
   return ExitCode(totals);
 }
 

@@ -116,6 +116,9 @@ const Expected kCatalogue[] = {
     {"40_precision", 3, {1, 32, 96}, {1, 4}, 1, "native", 1},
     {"41_threads", 3, {8, 96}, {1, 4}, 1, "native", 1},
     {"42_length_distribution", 4, {32}, {1, 4}, 1, "native", 1},
+    {"43_open_loop", 1, {1, 20}, {1}, 1, "native", 1},
+    {"44_overflow_policy", 2, {32}, {1, 4}, 1, "native", 1},
+    {"45_fairness", 2, {5}, {1, 4}, 1, "native", 1},
     {"cpu_sanity_check", 1, {1}, {1}, 1, "pytorch", 1},
     {"cpu_sanity_check_native", 1, {1}, {1}, 1, "native", 1},
     {"cuda_test", 1, {32}, {1}, 1, "cuda", 1},
@@ -188,6 +191,15 @@ TEST(Catalogue, SettingsBesideTheGrid) {
   const Settings model_only = First(Load("29e_inference_only_batch_model_pool"));
   EXPECT_EQ(model_only.pipeline_mode, "inference_only");
   EXPECT_EQ(model_only.instances.back().max_length, 200);
+
+  const ExperimentSettings open = First(Load("43_open_loop")).experiment;
+  EXPECT_EQ(open.load, "open");
+  EXPECT_THAT(open.rates, testing::ElementsAre("50%", "80%", "95%"));
+  EXPECT_EQ(open.repeats, 3);
+  EXPECT_EQ(First(Load("40_precision")).experiment.quality.data, "bundled");
+  const ExperimentPlan fairness = Load("45_fairness");
+  EXPECT_EQ(fairness.variants[0].settings.experiment.background.batch_size, 0);
+  EXPECT_EQ(fairness.variants[1].settings.experiment.background.batch_size, 1000);
 
   EXPECT_EQ(First(Load("03_backend_mlx")).instances.front().precision, "fp16");
   EXPECT_EQ(First(Load("04_backend_compiled")).instances.front().compile_mode, "reduce-overhead");

@@ -1,4 +1,4 @@
-// The load of a cell: the reference system's closed loop over gRPC, on src/load.
+// The load of a cell over gRPC, on src/load: the reference system's closed loop, or an open one.
 #pragma once
 
 #include <atomic>
@@ -11,6 +11,7 @@
 
 #include "base/status.h"
 #include "experiment/record.h"
+#include "load/capacity.h"
 #include "load/client.h"
 #include "load/dataset.h"
 #include "load/generator.h"
@@ -24,6 +25,9 @@ struct LoadSpec {
   int64_t requests = 1;              // to send; ignored with `duration_s`
   std::optional<double> duration_s;  // send until then
   std::optional<double> budget_s;    // stop earlier, keeping what is done
+  std::optional<double> rate;        // open loop: requests/s due; `concurrency` does not matter then
+  bool constant = false;             // open loop: evenly spaced instead of Poisson arrivals
+  uint64_t seed = 1;
 };
 
 struct LoadResult {
@@ -31,7 +35,11 @@ struct LoadResult {
   double client_cpu_s = 0;
   bool stopped_by_budget = false;
   std::vector<RequestSample> samples;  // by index
-  std::string error;                   // of the first request that failed; the load stops there
+  int64_t held = 0;                    // open loop: sent late because too many were unanswered
+  int peak_in_flight = 0;
+  int64_t clock_went_back = 0;
+  // Of the first request that failed. A closed loop stops there; an open one only when all of them fail.
+  std::string error;
 };
 
 class CellLoad {
@@ -43,6 +51,13 @@ class CellLoad {
 
   // `count` requests with the first `batch` pairs, one after another, unmeasured.
   Status WarmUp(int batch, int64_t count, const std::atomic<bool>& interrupt) const;
+
+  // What a closed loop reaches with requests of `batch` pairs, in steps of `step_s` seconds.
+  load::Capacity MeasureCapacity(int batch, double step_s, const std::atomic<bool>& interrupt) const;
+
+  // Sends requests of `batch` pairs, `concurrency` at a time, until `stop`; failures do not matter. Returns
+  // how many were answered.
+  int64_t RunBackground(int batch, int concurrency, const std::atomic<bool>& stop) const;
 
   // Request i sends pairs (i * batch) mod N and on, wrapping, all on one channel. Once `interrupt` is set no
   // further request is sent; those in flight end normally.

@@ -9,8 +9,91 @@ namespace rerankd::experiment {
 namespace {
 
 constexpr size_t kSlices = 10;
-constexpr double kStudent9 = 2.262;  // 97.5 % quantile, 9 degrees of freedom
 constexpr size_t kFewestRequests = 20;
+constexpr size_t kFewestRepeats = 3;
+
+// Of warnings. A repeat is far from the others at three scaled median deviations and at least 5 %; a request
+// at ten medians; a rate drifts when its halves differ by more than 5 % and by four standard errors.
+constexpr double kFarDeviations = 3, kFarShare = 0.05;
+constexpr double kSlowMedians = 10;
+constexpr double kDriftShare = 0.05, kDriftErrors = 4;
+constexpr double kDisturbed = 0.15;
+constexpr double kLateMs = 1;
+
+double Median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return Percentile(values, 50);
+}
+
+void WarnOfRepeats(const CellRecord& cell, std::vector<std::string>* warnings) {
+  const std::vector<double> rates = RepeatsOf(cell).rates;
+  if (rates.size() < kFewestRepeats) return;
+  const double median = Median(rates);
+  std::vector<double> distances;
+  for (const double rate : rates) distances.push_back(std::abs(rate - median));
+  const double far = std::max(kFarDeviations * 1.4826 * Median(distances), kFarShare * median);
+  for (size_t i = 0; i < rates.size(); ++i)
+    if (distances[i] > far)
+      warnings->push_back(fmt::format("repeat {} is an outlier: {:.1f} pairs/s, the median is {:.1f}", i + 1,
+                                      rates[i], median));
+}
+
+void WarnOfSlowRequests(const CellStats& stats, std::vector<std::string>* warnings) {
+  const double limit = kSlowMedians * stats.latency.p50;
+  const auto slow =
+      std::count_if(stats.latency_ms.begin(), stats.latency_ms.end(), [&](double ms) { return ms > limit; });
+  if (slow > 0)
+    warnings->push_back(
+        fmt::format("{} of {} requests took more than {:g} times the median, the slowest {:.1f} ms", slow,
+                    stats.latency_ms.size(), kSlowMedians, stats.latency.max));
+}
+
+// Welch's t of the first half of the samples against the second.
+void WarnOfDrift(const CellRecord& cell, std::vector<std::string>* warnings) {
+  const std::vector<double> rates = SliceRates(cell);
+  if (rates.size() < 2 * kFewestRepeats) return;
+  const auto middle = rates.begin() + static_cast<std::ptrdiff_t>(rates.size() / 2);
+  const Summary first = Summarize({rates.begin(), middle}), second = Summarize({middle, rates.end()});
+  const double degrees = static_cast<double>(rates.size()) / 2 - 1;
+  const double error = std::sqrt((first.std_dev * first.std_dev + second.std_dev * second.std_dev) / degrees);
+  const double change = first.average > 0 ? second.average / first.average - 1 : 0;
+  if (std::abs(change) > kDriftShare && std::abs(second.average - first.average) > kDriftErrors * error)
+    warnings->push_back(fmt::format("the rate {} by {:.1f} % from the first half to the second",
+                                    change > 0 ? "rose" : "fell", std::abs(100 * change)));
+}
+
+void WarnOfMachine(const CellRecord& cell, std::vector<std::string>* warnings) {
+  for (size_t i = 0; i < cell.repeats.size(); ++i) {
+    const RepeatRecord& r = cell.repeats[i];
+    const std::string which = cell.repeats.size() > 1 ? fmt::format("repeat {}: ", i + 1) : "";
+    if (const double change = load::SpeedChange(r.before, r.after); std::abs(change) > load::kSpeedTolerance)
+      warnings->push_back(fmt::format("{}the machine was {:.0f} % {} after the load than before it", which,
+                                      std::abs(100 * change), change > 0 ? "faster" : "slower"));
+    if (r.before.disturbance > kDisturbed)
+      warnings->push_back(fmt::format("{}other work took {:.0f} % of this core before the load began", which,
+                                      100 * r.before.disturbance / (1 + r.before.disturbance)));
+  }
+}
+
+void WarnOfOpenLoop(const CellRecord& cell, std::vector<std::string>* warnings) {
+  if (!cell.open()) return;
+  std::vector<double> late;
+  int64_t failed = 0;
+  const RequestSample* first = nullptr;
+  for (const RequestSample& r : cell.requests) {
+    late.push_back(r.late_ms);
+    if (r.error.empty()) continue;
+    if (failed++ == 0) first = &r;
+  }
+  if (first != nullptr)
+    warnings->push_back(
+        fmt::format("{} of {} requests failed; the first: {}", failed, cell.requests.size(), first->error));
+  std::sort(late.begin(), late.end());
+  if (Percentile(late, 99) > kLateMs)
+    warnings->push_back(
+        fmt::format("1 % of the requests were sent {:.1f} ms late or more: this machine is too busy",
+                    Percentile(late, 99)));
+}
 
 }  // namespace
 
@@ -46,15 +129,46 @@ std::vector<double> SliceRates(const CellRecord& cell) {
   return rates;
 }
 
-std::optional<RateInterval> IntervalOfRate(const CellRecord& cell) {
-  const std::vector<double> rates = SliceRates(cell);
-  if (rates.empty()) return std::nullopt;
-  const Summary s = Summarize(rates);
-  const double error = kStudent9 * s.std_dev / std::sqrt(static_cast<double>(kSlices - 1));
-  return RateInterval{s.average - error, s.average + error};
+RepeatStats RepeatsOf(const CellRecord& cell) {
+  RepeatStats stats;
+  for (size_t i = 0; i < cell.repeats.size(); ++i) {
+    std::vector<double> latency;
+    double pairs = 0;
+    for (const RequestSample& r : cell.requests) {
+      if (r.repeat != static_cast<int>(i) || !r.error.empty()) continue;
+      latency.push_back(r.latency_ms);
+      pairs += r.pairs;
+    }
+    const Summary s = Summarize(std::move(latency));
+    stats.rates.push_back(cell.repeats[i].seconds > 0 ? pairs / cell.repeats[i].seconds : 0);
+    stats.p50.push_back(s.p50);
+    stats.p99.push_back(s.p99);
+  }
+  return stats;
+}
+
+std::vector<double> RateSamples(const CellRecord& cell) {
+  if (cell.repeats.size() >= kFewestRepeats) return RepeatsOf(cell).rates;
+  return SliceRates(cell);
+}
+
+std::optional<MeanInterval> IntervalOfRate(const CellRecord& cell) {
+  return IntervalOfMean(RateSamples(cell));
+}
+
+std::vector<std::string> CellWarnings(const CellRecord& cell) {
+  std::vector<std::string> warnings;
+  if (cell.requests.empty()) return warnings;
+  WarnOfRepeats(cell, &warnings);
+  WarnOfSlowRequests(StatsOf(cell), &warnings);
+  WarnOfDrift(cell, &warnings);
+  WarnOfMachine(cell, &warnings);
+  WarnOfOpenLoop(cell, &warnings);
+  return warnings;
 }
 
 std::string ConfigName(const CellRecord& cell) {
+  if (cell.open()) return fmt::format("batch={}, rate={}", cell.batch, cell.rate_name);
   return fmt::format("batch={}, conc={}", cell.batch, cell.concurrency);
 }
 

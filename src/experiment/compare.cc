@@ -25,7 +25,7 @@ void AddCell(const std::string& prefix, const CellRecord& cell, std::vector<Meas
   if (!cell.good()) return;
   const CellStats s = StatsOf(cell);
   const std::string name = prefix + ConfigName(cell);
-  measures->push_back({name + ": pairs/s", Better::kHigher, s.rate, SliceRates(cell), -1});
+  measures->push_back({name + ": pairs/s", Better::kHigher, s.rate, RateSamples(cell), -1});
   measures->push_back({name + ": latency p50 (ms)", Better::kLower, s.latency.p50, s.latency_ms, 50});
   measures->push_back({name + ": latency p99 (ms)", Better::kLower, s.latency.p99, s.latency_ms, 99});
 }

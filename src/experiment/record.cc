@@ -20,6 +20,8 @@ Json ToJson(const RequestSample& s) {
             {"queue_ms", s.queue_ms},
             {"tokenize_ms", s.tokenize_ms},
             {"inference_ms", s.inference_ms}};
+  if (s.repeat > 0) j["repeat"] = s.repeat;
+  if (s.late_ms > 0) j["late_ms"] = s.late_ms;
   if (!s.error.empty()) j["error"] = s.error;
   return j;
 }
@@ -33,8 +35,82 @@ RequestSample SampleFrom(const Json& j) {
   s.queue_ms = j.at("queue_ms");
   s.tokenize_ms = j.at("tokenize_ms");
   s.inference_ms = j.at("inference_ms");
+  s.repeat = j.value("repeat", 0);
+  s.late_ms = j.value("late_ms", 0.0);
   s.error = j.value("error", "");
   return s;
+}
+
+Json ToJson(const load::MachineSpeed& s) { return {{"step_ns", s.step_ns}, {"disturbance", s.disturbance}}; }
+
+load::MachineSpeed SpeedFrom(const Json& j) { return {j.at("step_ns"), j.at("disturbance")}; }
+
+Json ToJson(const RepeatRecord& r) {
+  return {{"seconds", r.seconds}, {"before", ToJson(r.before)}, {"after", ToJson(r.after)}};
+}
+
+RepeatRecord RepeatFrom(const Json& j) {
+  return {j.at("seconds"), SpeedFrom(j.at("before")), SpeedFrom(j.at("after"))};
+}
+
+Json ToJson(const AgreementRecord& a) {
+  Json j = {{"queries", a.queries},
+            {"spearman", a.spearman},
+            {"kendall_tau", a.kendall_tau},
+            {"top10_overlap", a.top10_overlap},
+            {"mean_difference", a.mean_difference},
+            {"max_difference", a.max_difference}};
+  if (a.has_ndcg) j["ndcg10_change"] = {a.ndcg10_change, a.ndcg10_low, a.ndcg10_high};
+  return j;
+}
+
+std::optional<AgreementRecord> AgreementFrom(const Json& j) {
+  if (j.is_null()) return std::nullopt;
+  AgreementRecord a;
+  a.queries = j.at("queries");
+  a.spearman = j.at("spearman");
+  a.kendall_tau = j.at("kendall_tau");
+  a.top10_overlap = j.at("top10_overlap");
+  a.mean_difference = j.at("mean_difference");
+  a.max_difference = j.at("max_difference");
+  a.has_ndcg = j.contains("ndcg10_change");
+  if (!a.has_ndcg) return a;
+  const Json& change = j["ndcg10_change"];
+  a.ndcg10_change = change.at(0);
+  a.ndcg10_low = change.at(1);
+  a.ndcg10_high = change.at(2);
+  return a;
+}
+
+Json ToJson(const QualityRecord& q) {
+  Json j = {{"data", q.data}, {"error", q.error}, {"queries", q.queries}, {"pairs", q.pairs}};
+  if (q.has_qrels) {
+    j["ndcg10"] = q.ndcg10;
+    j["mrr10"] = q.mrr10;
+    j["first_stage_ndcg10"] = q.first_stage_ndcg10;
+    j["first_stage_mrr10"] = q.first_stage_mrr10;
+  }
+  j["fp32"] = q.fp32 ? ToJson(*q.fp32) : Json(nullptr);
+  j["given"] = q.given ? ToJson(*q.given) : Json(nullptr);
+  return j;
+}
+
+QualityRecord QualityFrom(const Json& j) {
+  QualityRecord q;
+  q.data = j.at("data");
+  q.error = j.at("error");
+  q.queries = j.at("queries");
+  q.pairs = j.at("pairs");
+  q.has_qrels = j.contains("ndcg10");
+  if (q.has_qrels) {
+    q.ndcg10 = j.at("ndcg10");
+    q.mrr10 = j.at("mrr10");
+    q.first_stage_ndcg10 = j.at("first_stage_ndcg10");
+    q.first_stage_mrr10 = j.at("first_stage_mrr10");
+  }
+  q.fp32 = AgreementFrom(j.at("fp32"));
+  q.given = AgreementFrom(j.at("given"));
+  return q;
 }
 
 Json ToJson(const CellRecord& c) {
@@ -48,7 +124,10 @@ Json ToJson(const CellRecord& c) {
             {"server_cpu_s", c.server_cpu_s},
             {"real_tokens", c.real_tokens},
             {"computed_tokens", c.computed_tokens},
+            {"repeats", Json::array()},
             {"requests", Json::array()}};
+  if (c.open()) j["open"] = {{"name", c.rate_name}, {"rate", c.rate}, {"capacity", c.capacity}};
+  for (const RepeatRecord& repeat : c.repeats) j["repeats"].push_back(ToJson(repeat));
   for (const RequestSample& sample : c.requests) j["requests"].push_back(ToJson(sample));
   return j;
 }
@@ -65,6 +144,13 @@ CellRecord CellFrom(const Json& j) {
   c.server_cpu_s = j.at("server_cpu_s");
   c.real_tokens = j.at("real_tokens");
   c.computed_tokens = j.at("computed_tokens");
+  if (j.contains("open")) {
+    c.rate_name = j["open"].at("name");
+    c.rate = j["open"].at("rate");
+    c.capacity = j["open"].at("capacity");
+  }
+  if (j.contains("repeats"))  // results of earlier versions have none
+    for (const Json& repeat : j["repeats"]) c.repeats.push_back(RepeatFrom(repeat));
   for (const Json& sample : j.at("requests")) c.requests.push_back(SampleFrom(sample));
   return c;
 }
@@ -112,6 +198,7 @@ Json ToJson(const RunRecord& r) {
             {"metrics", Json::parse(r.metrics_json, nullptr, false)},
             {"cells", Json::array()}};
   if (j["metrics"].is_discarded()) j["metrics"] = nullptr;
+  if (r.quality) j["quality"] = ToJson(*r.quality);
   for (const CellRecord& cell : r.cells) j["cells"].push_back(ToJson(cell));
   return j;
 }
@@ -133,6 +220,7 @@ RunRecord RunFrom(const Json& j) {
   r.instances = j.at("instances").get<std::vector<std::string>>();
   r.configuration = j.at("configuration");
   if (!j.at("metrics").is_null()) r.metrics_json = j.at("metrics").dump();
+  if (j.contains("quality")) r.quality = QualityFrom(j["quality"]);
   for (const Json& cell : j.at("cells")) r.cells.push_back(CellFrom(cell));
   return r;
 }

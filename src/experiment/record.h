@@ -4,36 +4,73 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/status.h"
 #include "load/dataset.h"
+#include "load/machine_speed.h"
 
 namespace rerankd::experiment {
 
 struct RequestSample {
-  int64_t index = 0;      // i of the cell: decides which pairs were sent
-  double start_ms = 0;    // since the cell's first request was sent
-  double latency_ms = 0;  // client: before building the message until the reply is decoded
+  int64_t index = 0;    // i of the cell: decides which pairs were sent
+  int repeat = 0;       // of the cell, from 0
+  double start_ms = 0;  // when it was sent, since the cell's first request; later repeats follow on
+  double late_ms = 0;   // open loop: sent - due
+  double latency_ms =
+      0;  // client: before building the message (open loop: when it was due) until the reply is decoded
   int pairs = 0;
   double queue_ms = -1, tokenize_ms = -1, inference_ms = -1;  // as the server reports them
   std::string error;                                          // empty = answered
 };
 
-// One (batch size, concurrency) of the grid.
+// One run of a cell.
+struct RepeatRecord {
+  double seconds = 0;
+  load::MachineSpeed before, after;
+};
+
+// One (batch size, concurrency) of the grid, or (batch size, rate) of an open loop.
 struct CellRecord {
-  int batch = 0, concurrency = 0;
-  double seconds = 0;    // first submit to last completion, wall
-  std::string error;     // empty = good; then the cell is an error row
-  bool skipped = false;  // with `error` as the reason: this machine cannot run it
-  std::string note;      // what limited the cell, e.g. a time budget
+  int batch = 0;
+  int concurrency = 0;    // requests in flight; open loop: the most that were
+  std::string rate_name;  // open loop: as it was asked for, "80%"; empty = closed loop
+  double rate = -1,
+         capacity = -1;  // open loop: requests/s wanted, and those of a closed loop where that was measured
+  double seconds = 0;    // first submit to last completion, wall; of all repeats together
+  std::vector<RepeatRecord> repeats;  // those that were run
+  std::string error;                  // empty = good; then the cell is an error row
+  bool skipped = false;               // with `error` as the reason: this machine cannot run it
+  std::string note;                   // what limited the cell, e.g. a time budget
   double client_cpu_s = -1, server_cpu_s = -1;
   int64_t real_tokens = -1, computed_tokens = -1;
-  std::vector<RequestSample> requests;  // by index; failed ones included
+  std::vector<RequestSample> requests;  // by repeat and index; failed ones included
 
   bool good() const { return error.empty(); }
+  bool open() const { return !rate_name.empty(); }
+};
+
+// How alike two rankings of the same candidates are; means over queries.
+struct AgreementRecord {
+  int queries = 0;
+  double spearman = 0, kendall_tau = 0, top10_overlap = 0;
+  double mean_difference = 0, max_difference = 0;  // of scores, absolute
+  bool has_ndcg = false;
+  double ndcg10_change = 0, ndcg10_low = 0, ndcg10_high = 0;  // ours - theirs, paired bootstrap 95 % interval
+};
+
+// How well the served model ranks.
+struct QualityRecord {
+  std::string data;
+  std::string error;  // empty = measured
+  int queries = 0;
+  int64_t pairs = 0;
+  bool has_qrels = false;
+  double ndcg10 = 0, mrr10 = 0, first_stage_ndcg10 = 0, first_stage_mrr10 = 0;
+  std::optional<AgreementRecord> fp32, given;
 };
 
 using NamedValues = std::vector<std::pair<std::string, std::string>>;
@@ -53,6 +90,7 @@ struct RunRecord {
   std::string configuration;           // effective, YAML
   std::string metrics_json;            // the server's /metrics.json after the last cell; empty = not had
   std::vector<CellRecord> cells;
+  std::optional<QualityRecord> quality;
 };
 
 struct ExperimentRecord {

@@ -69,6 +69,11 @@ std::string CellDetails(size_t number, const CellRecord& cell, const CellStats& 
   return text + Analysis(s);
 }
 
+// The columns of the tables, which know no rates.
+std::string ReferenceName(const CellRecord& cell) {
+  return fmt::format("batch={}, conc={}", cell.batch, cell.concurrency);
+}
+
 // Absent when no cell succeeded: there is nothing to be best of.
 std::string Overall(const std::vector<CellRecord>& cells, const std::vector<CellStats>& stats) {
   std::vector<size_t> good;
@@ -88,8 +93,8 @@ std::string Overall(const std::vector<CellRecord>& cells, const std::vector<Cell
       "## Overall Summary\n\n| Metric | Value | Config |\n|--------|-------|--------|\n"
       "| Best Throughput | {:.2f} p/s | {} |\n| Best Latency | {:.2f}ms | {} |\n"
       "| Avg Throughput | {:.2f} p/s | all configs |\n| Avg Latency | {:.2f}ms | all configs |\n\n",
-      stats[fastest].rate, ConfigName(cells[fastest]), stats[quickest].latency.average,
-      ConfigName(cells[quickest]), rates / count, latencies / count);
+      stats[fastest].rate, ReferenceName(cells[fastest]), stats[quickest].latency.average,
+      ReferenceName(cells[quickest]), rates / count, latencies / count);
 }
 
 const std::vector<double>& Series(const ServerMetrics& metrics, const std::string& key) {
@@ -183,14 +188,16 @@ std::string MarkdownReport(const ExperimentRecord& record) {
 
 std::string CsvReport(const ExperimentRecord& record) {
   std::string text =
-      "run,batch,concurrency,request,start_ms,latency_ms,pairs,queue_ms,tokenize_ms,inference_ms,error\n";
+      "run,batch,concurrency,request,start_ms,latency_ms,pairs,queue_ms,tokenize_ms,inference_ms,error,"
+      "repeat,"
+      "rate,late_ms\n";
   for (const RunRecord& run : record.runs)
     for (const CellRecord& cell : run.cells)
       for (const RequestSample& s : cell.requests)
-        text +=
-            fmt::format("{},{},{},{},{:.3f},{:.3f},{},{},{},{},{}\n", CsvText(run.label), cell.batch,
-                        cell.concurrency, s.index, s.start_ms, s.latency_ms, s.pairs, CsvNumber(s.queue_ms),
-                        CsvNumber(s.tokenize_ms), CsvNumber(s.inference_ms), CsvText(s.error));
+        text += fmt::format("{},{},{},{},{:.3f},{:.3f},{},{},{},{},{},{},{},{:.3f}\n", CsvText(run.label),
+                            cell.batch, cell.concurrency, s.index, s.start_ms, s.latency_ms, s.pairs,
+                            CsvNumber(s.queue_ms), CsvNumber(s.tokenize_ms), CsvNumber(s.inference_ms),
+                            CsvText(s.error), s.repeat, CsvText(cell.rate_name), s.late_ms);
   return text;
 }
 

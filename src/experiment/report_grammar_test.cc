@@ -66,6 +66,7 @@ ExperimentRecord OurRecord() {
   run.cells[0].real_tokens = 1000;
   run.cells[0].computed_tokens = 1000;
   run.cells[0].client_cpu_s = 0.1;
+  run.cells[1].repeats = {{run.cells[1].seconds, {1.3, 0}, {1.3, 0}}};
   record.runs = {run};
   return record;
 }
@@ -108,8 +109,8 @@ TEST(ReportGrammar, ReadsOurs) {
   ASSERT_THAT(report->cells, SizeIs(2));
   EXPECT_EQ(report->cells[1].pairs, 800);
   EXPECT_EQ(report->series_rows, 3);
-  EXPECT_THAT(report->own_sections,
-              ElementsAre("Environment", "Stage Breakdown", "Per-Worker Statistics", "Tokens", "CPU Time"));
+  EXPECT_THAT(report->own_sections, ElementsAre("Environment", "Stage Breakdown", "Per-Worker Statistics",
+                                                "Tokens", "CPU Time", "Repeats"));
   const size_t reference_part = text.find("\n\n## Environment");
   ASSERT_NE(reference_part, std::string::npos);
   ExpectEveryLineMatters(text, Split(text.substr(0, reference_part), '\n').size() - 1);
@@ -133,6 +134,17 @@ TEST(ReportGrammar, ReadsOursWithBatchingErrorsInterruptAndWithoutDescriptionOrM
   run.cells[1].error = "broke too";
   report = ParseReport(MarkdownReport(record));
   ASSERT_TRUE(report.ok()) << report.status().ToString();
+}
+
+TEST(ReportGrammar, ReadsOursOfAnOpenLoop) {
+  ExperimentRecord record = OurRecord();
+  for (CellRecord& cell : record.runs[0].cells) {
+    cell.rate_name = "80%";
+    cell.rate = 12.5;
+  }
+  const auto report = ParseReport(MarkdownReport(record));
+  ASSERT_TRUE(report.ok()) << report.status().ToString();
+  EXPECT_EQ(report->cells[1].requests, 100);
 }
 
 TEST(ReportGrammar, RefusesNumbersThatDisagree) {

@@ -55,10 +55,10 @@ std::string ThroughputChart(const Cells& cells, bool over_batch) {
   std::map<int, ChartSeries> lines;
   std::map<int, int> values;
   for (const CellRecord& cell : cells) {
-    if (!cell.good()) continue;
+    if (!cell.good() || cell.open()) continue;
     const int x = over_batch ? cell.batch : cell.concurrency;
     const int line = over_batch ? cell.concurrency : cell.batch;
-    const auto interval = IntervalOfRate(cell).value_or(RateInterval{});
+    const auto interval = IntervalOfRate(cell).value_or(MeanInterval{});
     lines[line].name = fmt::format("{} {}", over_batch ? "concurrency" : "batch", line);
     lines[line].points.push_back({static_cast<double>(x), StatsOf(cell).rate, interval.low, interval.high});
     ++values[x];
@@ -73,6 +73,54 @@ std::string ThroughputChart(const Cells& cells, bool over_batch) {
     if (chart.series.size() < kMostCurves) chart.series.push_back(std::move(series));
   }
   return DrawChart(chart);
+}
+
+// Latency over the rate at which requests were due, a line for each percentile.
+std::string OpenLoopChart(const Cells& cells) {
+  Chart chart;
+  chart.title = "Latency over the rate (open loop)";
+  chart.x_title = "requests due a second";
+  chart.y_title = "ms";
+  for (const CellRecord& cell : cells) {
+    if (!cell.good() || !cell.open()) continue;
+    const CellStats s = StatsOf(cell);
+    for (const auto& [percentile, ms] : {std::pair(50, s.latency.p50), std::pair(99, s.latency.p99)}) {
+      const std::string name = fmt::format("batch {}, p{}", cell.batch, percentile);
+      auto series =
+          std::find_if(chart.series.begin(), chart.series.end(), [&](auto& x) { return x.name == name; });
+      if (series == chart.series.end()) {
+        if (chart.series.size() == kMostCurves) continue;
+        series = chart.series.insert(chart.series.end(), {name, {}});
+      }
+      series->points.push_back({cell.rate, ms, 0, 0});
+    }
+  }
+  for (ChartSeries& series : chart.series)
+    std::sort(series.points.begin(), series.points.end(), [](auto& a, auto& b) { return a.x < b.x; });
+  return DrawChart(chart);
+}
+
+std::string AgreementFact(const AgreementRecord& a) {
+  std::string text = fmt::format(
+      "Spearman {:.5f}, Kendall tau {:.5f}, top-10 overlap {:.4f}, scores differ by at most {:.3g}",
+      a.spearman, a.kendall_tau, a.top10_overlap, a.max_difference);
+  if (a.has_ndcg)
+    text +=
+        fmt::format(", nDCG@10 {:+.4f} ({:+.4f} … {:+.4f})", a.ndcg10_change, a.ndcg10_low, a.ndcg10_high);
+  return text;
+}
+
+void AddQuality(const RunRecord& run, NamedValues* facts) {
+  if (!run.quality) return;
+  const QualityRecord& q = *run.quality;
+  if (!q.error.empty()) facts->emplace_back("Ranking", "not complete: " + q.error);
+  if (q.has_qrels)
+    facts->emplace_back(
+        "Ranking",
+        fmt::format("{}, {} queries: nDCG@10 {:.4f} (first stage {:.4f}), MRR@10 {:.4f} ({:.4f})", q.data,
+                    q.queries, q.ndcg10, q.first_stage_ndcg10, q.mrr10, q.first_stage_mrr10));
+  if (q.fp32) facts->emplace_back("Against fp32", AgreementFact(*q.fp32));
+  if (q.given) facts->emplace_back("Against given scores", AgreementFact(*q.given));
 }
 
 // Nines on the x axis, as the tail is what matters.
@@ -115,7 +163,8 @@ std::string StageChart(const Cells& cells) {
     }
     if (count == 0) continue;
     const auto slot = static_cast<double>(chart.categories.size());
-    chart.categories.push_back(fmt::format("{}×{}", cell.batch, cell.concurrency));
+    chart.categories.push_back(cell.open() ? fmt::format("{} at {}", cell.batch, cell.rate_name)
+                                           : fmt::format("{}×{}", cell.batch, cell.concurrency));
     for (size_t i = 0; i < 4; ++i) chart.series[i].points.push_back({slot, sums[i] / count, 0, 0});
   }
   chart.x_title = "batch × concurrency";
@@ -206,15 +255,20 @@ std::string RunHtml(const ExperimentRecord& record, const RunRecord& run) {
   html += fmt::format("<p class=\"soft\">{}<br>{} · model {} · {} on {}</p>\n", EscapeHtml(run.description),
                       run.timestamp, EscapeHtml(run.model), EscapeHtml(run.backend), EscapeHtml(run.device));
   html += SummaryTable(run.cells) + "<h3>Grid</h3>\n<div class=\"charts\">\n";
-  html += ThroughputChart(run.cells, false) + ThroughputChart(run.cells, true) + PercentileChart(run.cells) +
-          StageChart(run.cells) + "</div>\n<h3>Requests</h3>\n<div class=\"charts\">\n";
+  html += ThroughputChart(run.cells, false) + ThroughputChart(run.cells, true) + OpenLoopChart(run.cells) +
+          PercentileChart(run.cells) + StageChart(run.cells) +
+          "</div>\n<h3>Requests</h3>\n<div class=\"charts\">\n";
   for (const CellRecord& cell : run.cells) html += HistogramChart(cell) + OverTimeChart(cell);
   html += "</div>\n<h3>Server</h3>\n<div class=\"charts\">\n" + HistoryCharts(run) + "</div>\n";
   NamedValues facts = {{"Data set", fmt::format("{}, {} pairs, sha256 {}", run.dataset.name,
                                                 run.dataset.pairs, run.dataset.sha256)}};
   for (const std::string& instance : run.instances) facts.emplace_back("Instance", instance);
-  for (const CellRecord& cell : run.cells)
+  AddQuality(run, &facts);
+  for (const CellRecord& cell : run.cells) {
     if (!cell.note.empty()) facts.emplace_back(ConfigName(cell), cell.note);
+    for (const std::string& warning : CellWarnings(cell))
+      facts.emplace_back(ConfigName(cell), "warning: " + warning);
+  }
   return html + NamedTable(facts) + "<details><summary>Effective configuration</summary><pre>" +
          EscapeHtml(run.configuration) + "</pre></details>\n";
 }

@@ -15,6 +15,7 @@ namespace rerankd::experiment {
 namespace {
 
 using testing::AllOf;
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
@@ -56,6 +57,17 @@ ExperimentRecord SomeRecord(double latency_ms = 20) {
   run.cells.push_back({});
   run.cells.back().error = "broke & burnt";
   record.runs = {run};
+  return record;
+}
+
+// Two rates of an open loop on one size of request.
+ExperimentRecord OpenRecord() {
+  ExperimentRecord record = SomeRecord();
+  record.runs[0].cells = {Cell(8, 3, 30, 20), Cell(8, 9, 30, 40)};
+  record.runs[0].cells[0].rate_name = "50%";
+  record.runs[0].cells[0].rate = 10;
+  record.runs[0].cells[1].rate_name = "80%";
+  record.runs[0].cells[1].rate = 16;
   return record;
 }
 
@@ -112,6 +124,14 @@ TEST(HtmlReport, DrawsEveryKindOfChart) {
   EXPECT_GE(Count(html, "class=\"bar-end\""), 4);  // intervals of throughput
 }
 
+TEST(HtmlReport, OpenLoopsAreDrawnOverTheirRate) {
+  const std::string html = HtmlReport(OpenRecord());
+  EXPECT_THAT(html, HasSubstr("Latency over the rate (open loop)"));
+  EXPECT_THAT(html, HasSubstr("batch 8, p99"));
+  EXPECT_THAT(html, HasSubstr("batch=8, rate=80%"));
+  EXPECT_THAT(html, Not(HasSubstr("Throughput over concurrency"))) << "there is none that was chosen";
+}
+
 TEST(HtmlReport, IsTheSameBytesFromRawDataAgain) {
   const ExperimentRecord record = SomeRecord();
   const auto again = RecordFromJson(RecordToJson(record));
@@ -165,6 +185,52 @@ TEST(CellStats, TheIntervalOfTheRateIsStudents) {
   ASSERT_TRUE(interval);
   EXPECT_NEAR((interval->low + interval->high) / 2, 220, 1e-9);
   EXPECT_NEAR(interval->high - 220, 2.262 * 20, 1e-9);  // population deviation 60, / sqrt(10 - 1)
+}
+
+// `repeats` of 25 requests each; their rates are 1000 times the factors.
+CellRecord Repeated(const std::vector<double>& factors) {
+  CellRecord cell;
+  cell.batch = 10;
+  cell.concurrency = 1;
+  for (size_t i = 0; i < factors.size(); ++i) {
+    const double ms = 10 / factors[i];
+    for (int k = 0; k < 25; ++k) {
+      RequestSample r;
+      r.index = k;
+      r.repeat = static_cast<int>(i);
+      r.start_ms = cell.seconds * 1000 + ms * k;
+      r.latency_ms = ms;
+      r.pairs = 10;
+      cell.requests.push_back(r);
+    }
+    cell.repeats.push_back({25 * ms / 1000, {1, 0}, {1, 0}});
+    cell.seconds += 25 * ms / 1000;
+  }
+  return cell;
+}
+
+TEST(CellStats, TheIntervalOfThreeRepeatsIsOverThem) {
+  const auto interval = IntervalOfRate(Repeated({0.9, 1.0, 1.1}));
+  ASSERT_TRUE(interval);
+  EXPECT_NEAR(interval->mean, 1000, 1e-6);
+  EXPECT_NEAR(interval->high - interval->mean, 4.303 * 100 / std::sqrt(3), 0.01);  // sample deviation 100
+  EXPECT_THAT(RateSamples(Repeated({0.9, 1.1})), SizeIs(10)) << "slices: two repeats have no interval";
+  EXPECT_NEAR(IntervalOfMean(RepeatsOf(Repeated({0.5, 1, 2})).p50)->mean, (20 + 10 + 5) / 3.0, 1e-9);
+  EXPECT_FALSE(IntervalOfMean(std::vector<double>{1, 2}));
+}
+
+TEST(CellStats, ASteadyCellHasNoWarning) {
+  EXPECT_THAT(CellWarnings(Repeated({1, 1.01, 0.99, 1})), testing::IsEmpty());
+  EXPECT_THAT(CellWarnings(CellRecord()), testing::IsEmpty());
+}
+
+TEST(CellStats, WhatIsFarFromTheOthersIsAWarning) {
+  EXPECT_THAT(CellWarnings(Repeated({1, 1.01, 0.6, 0.99, 1})),
+              Contains(HasSubstr("repeat 3 is an outlier: 600.0 pairs/s, the median is 1000.0")));
+  CellRecord slow = Repeated({1});
+  slow.requests[12].latency_ms = 150;
+  EXPECT_THAT(CellWarnings(slow), Contains(HasSubstr("1 of 25 requests took more than 10 times the median")));
+  EXPECT_THAT(CellWarnings(Repeated({1, 0.99, 0.8, 0.79})), Contains(HasSubstr("the rate fell by")));
 }
 
 std::vector<Measure> MeasuresOfRecord(double latency_ms) {

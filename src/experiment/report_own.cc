@@ -1,8 +1,14 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
 #include <numeric>
+#include <optional>
+#include <vector>
 
+#include "experiment/cell_stats.h"
 #include "experiment/report.h"
+#include "experiment/stats.h"
 
 namespace rerankd::experiment {
 namespace {
@@ -29,9 +35,11 @@ std::string DatasetText(const load::DatasetInfo& d) {
 std::string Notes(const ExperimentRecord& record, const RunRecord& run) {
   std::string text;
   for (const std::string& warning : record.warnings) text += fmt::format("- {}\n", warning);
-  for (const CellRecord& cell : run.cells)
-    if (!cell.note.empty())
-      text += fmt::format("- batch={}, concurrency={}: {}\n", cell.batch, cell.concurrency, cell.note);
+  for (const CellRecord& cell : run.cells) {
+    if (!cell.note.empty()) text += fmt::format("- {}: {}\n", ConfigName(cell), cell.note);
+    for (const std::string& warning : CellWarnings(cell))
+      text += fmt::format("- {}: warning: {}\n", ConfigName(cell), warning);
+  }
   return text.empty() ? "" : "Notes:\n\n" + text + "\n";
 }
 
@@ -133,10 +141,117 @@ std::string CpuTime(const RunRecord& run) {
          rows + "\n";
 }
 
+std::string IntervalText(const std::optional<MeanInterval>& interval, int decimals) {
+  return interval ? fmt::format("{:.{}f} .. {:.{}f}", interval->low, decimals, interval->high, decimals)
+                  : "-";
+}
+
+std::string SpeedText(const CellRecord& cell) {
+  double largest = 0;
+  for (const RepeatRecord& r : cell.repeats) {
+    const double change = load::SpeedChange(r.before, r.after);
+    if (std::abs(change) > std::abs(largest)) largest = change;
+  }
+  return fmt::format("{:+.1f}%", 100 * largest);
+}
+
+std::string RepeatRow(const CellRecord& cell) {
+  const RepeatStats stats = RepeatsOf(cell);
+  const Summary rates = Summarize(RateSamples(cell));
+  return fmt::format("| {} | {} | {} | {:.1f} | {} | {} | {} | {} | {} |\n", cell.batch,
+                     cell.open() ? cell.rate_name : std::to_string(cell.concurrency), cell.repeats.size(),
+                     StatsOf(cell).rate, IntervalText(IntervalOfRate(cell), 1),
+                     rates.average > 0 ? fmt::format("{:.1f}", 100 * rates.std_dev / rates.average) : "-",
+                     IntervalText(IntervalOfMean(stats.p50), 1), IntervalText(IntervalOfMean(stats.p99), 1),
+                     SpeedText(cell));
+}
+
+std::string Repeats(const RunRecord& run) {
+  std::string rows;
+  for (const CellRecord& cell : run.cells)
+    if (cell.good() && !cell.repeats.empty()) rows += RepeatRow(cell);
+  if (rows.empty()) return "";
+  return "## Repeats\n\n| Batch | Conc/Rate | Repeats | Pairs/s | 95 % interval | Spread (%) | P50 interval "
+         "(ms) | P99 "
+         "interval (ms) | Machine speed |\n"
+         "|-------|-----------|---------|---------|---------------|------------|-------------------|"
+         "-------------------|---------------|\n" +
+         rows +
+         "\nIntervals are Student's t over the repeats; with fewer than three of them, that of Pairs/s is "
+         "over ten slices "
+         "of the cell's time, and tells how steady one run was.\n\n";
+}
+
+std::string OpenRow(const CellRecord& cell) {
+  const CellStats s = StatsOf(cell);
+  std::vector<double> latency = s.latency_ms, late;
+  std::sort(latency.begin(), latency.end());
+  for (const RequestSample& r : cell.requests) late.push_back(r.late_ms);
+  std::sort(late.begin(), late.end());
+  return fmt::format("| {} | {} | {:.1f} | {:.1f} | {} | {} | {:.1f} | {:.1f} | {:.1f} | {:.2f} |\n",
+                     cell.batch, cell.rate_name, cell.rate,
+                     static_cast<double>(latency.size()) / cell.seconds, cell.requests.size(),
+                     cell.requests.size() - latency.size(), Percentile(latency, 50), Percentile(latency, 99),
+                     Percentile(latency, 99.9), Percentile(late, 99));
+}
+
+std::string OpenLoop(const RunRecord& run) {
+  std::string rows;
+  for (const CellRecord& cell : run.cells)
+    if (cell.good() && cell.open() && cell.seconds > 0) rows += OpenRow(cell);
+  if (rows.empty()) return "";
+  return "## Open Loop\n\n| Batch | Rate | Due/s | Answered/s | Sent | Failed | P50 (ms) | P99 (ms) | P99.9 "
+         "(ms) | Sent "
+         "late P99 (ms) |\n"
+         "|-------|------|-------|------------|------|--------|----------|----------|------------|-----------"
+         "--------|\n" +
+         rows +
+         "\nLatency counts from the time at which a request was due. The column Conc of the tables above is "
+         "the most "
+         "requests that were in flight.\n\n";
+}
+
+std::string AgreementRow(const char* with, const AgreementRecord& a) {
+  return fmt::format(
+      "| {} | {} | {:.5f} | {:.5f} | {:.4f} | {:.3g} | {:.3g} | {} |\n", with, a.queries, a.spearman,
+      a.kendall_tau, a.top10_overlap, a.mean_difference, a.max_difference,
+      a.has_ndcg ? fmt::format("{:+.4f} ({:+.4f} .. {:+.4f})", a.ndcg10_change, a.ndcg10_low, a.ndcg10_high)
+                 : "-");
+}
+
+std::string Quality(const RunRecord& run) {
+  if (!run.quality) return "";
+  const QualityRecord& q = *run.quality;
+  std::string text = "## Quality\n\n";
+  if (!q.error.empty()) text += fmt::format("Not complete: {}\n\n", q.error);
+  if (q.queries == 0) return text;
+  text += fmt::format(
+      "Candidates of {} queries of {} ({} pairs), ranked by raw logits on the measured server.\n\n",
+      q.queries, q.data, q.pairs);
+  if (q.has_qrels)
+    text += fmt::format(
+        "| Ranking | nDCG@10 | MRR@10 |\n|---------|---------|--------|\n| first stage | {:.4f} | {:.4f} "
+        "|\n| this model "
+        "| {:.4f} | {:.4f} |\n\n",
+        q.first_stage_ndcg10, q.first_stage_mrr10, q.ndcg10, q.mrr10);
+  if (!q.fp32 && !q.given) return text;
+  text +=
+      "| Compared with | Queries | Spearman | Kendall tau | Top-10 overlap | Mean score difference | Max | "
+      "nDCG@10 change (95 "
+      "% interval) |\n"
+      "|---------------|---------|----------|-------------|----------------|-----------------------|-----|---"
+      "---------------"
+      "-------------|\n";
+  if (q.fp32) text += AgreementRow("fp32", *q.fp32);
+  if (q.given) text += AgreementRow("given scores", *q.given);
+  return text + "\n";
+}
+
 }  // namespace
 
 std::string OwnSections(const ExperimentRecord& record, const RunRecord& run, const ServerMetrics& metrics) {
-  return Environment(record, run) + Stages(metrics) + Workers(metrics) + Tokens(run, metrics) + CpuTime(run);
+  return Environment(record, run) + Stages(metrics) + Workers(metrics) + Tokens(run, metrics) + CpuTime(run) +
+         OpenLoop(run) + Quality(run) + Repeats(run);
 }
 
 }  // namespace rerankd::experiment

@@ -58,6 +58,35 @@ ExperimentRecord SomeRecord() {
   return record;
 }
 
+// Repeats, an open loop, quality.
+void AddEverything(RunRecord* run) {
+  CellRecord open = FiveRequests();
+  open.rate_name = "80%";
+  open.rate = 14.9;
+  open.capacity = 18.7;
+  open.requests[4].repeat = 1;
+  open.requests[3].late_ms = 2.5;
+  open.requests[2].error = "full";
+  open.repeats = {{0.2, {1.3, 0.01}, {1.5, 0}}, {0.1345, {1.3, 0.5}, {1.3, 0}}};
+  run->cells.push_back(open);
+  QualityRecord quality;
+  quality.data = "set";
+  quality.queries = 2;
+  quality.pairs = 20;
+  quality.has_qrels = true;
+  quality.ndcg10 = 0.75;
+  AgreementRecord fp32;
+  fp32.queries = 2;
+  fp32.spearman = 0.99;
+  fp32.has_ndcg = true;
+  fp32.ndcg10_change = -0.01;
+  fp32.ndcg10_low = -0.02;
+  quality.fp32 = fp32;
+  fp32.has_ndcg = false;
+  quality.given = fp32;
+  run->quality = quality;
+}
+
 CellRecord Failed(int batch, const std::string& error, bool skipped) {
   CellRecord cell;
   cell.batch = batch;
@@ -204,6 +233,7 @@ TEST(Record, SurvivesJsonSoThatReportsAreIdentical) {
   record.runs[0].cells[0].requests[1].latency_ms = 0.1 + 0.2;
   record.runs[0].cells[0].requests[2].error = "said \"no\", twice";
   record.runs[0].cells.push_back(Failed(8, "broke", true));
+  AddEverything(&record.runs[0]);
   const std::string json = RecordToJson(record);
   const auto again = RecordFromJson(json);
   ASSERT_TRUE(again.ok()) << again.status().ToString();
@@ -211,6 +241,35 @@ TEST(Record, SurvivesJsonSoThatReportsAreIdentical) {
   EXPECT_EQ(MarkdownReport(*again), MarkdownReport(record));
   EXPECT_EQ(CsvReport(*again), CsvReport(record));
   EXPECT_EQ(again->runs[0].cells[0].requests[1].latency_ms, 0.1 + 0.2);
+}
+
+TEST(Record, RawDataOfEarlierVersionsIsRead) {
+  std::string json = RecordToJson(SomeRecord());
+  const size_t at = json.find("\"repeats\": []");
+  ASSERT_NE(at, std::string::npos);
+  json.replace(at, 13, "\"other\": []");
+  const auto record = RecordFromJson(json);
+  ASSERT_TRUE(record.ok()) << record.status().ToString();
+  EXPECT_TRUE(record->runs[0].cells[0].repeats.empty());
+}
+
+TEST(MarkdownReport, OwnSectionsShowOpenLoopsQualityAndRepeats) {
+  ExperimentRecord record = SomeRecord();
+  AddEverything(&record.runs[0]);
+  const std::string report = MarkdownReport(record);
+  EXPECT_THAT(report, HasSubstr("| 4 | 80% | 14.9 | 12.0 | 5 | 1 | 43.9 |"));  // 4 answered in 0.3345 s
+  EXPECT_THAT(report, HasSubstr("| this model | 0.7500 |"));
+  EXPECT_THAT(report,
+              HasSubstr("| fp32 | 2 | 0.99000 | 0.00000 | 0.0000 | 0 | 0 | -0.0100 (-0.0200 .. +0.0000) |"));
+  EXPECT_THAT(report, HasSubstr("| given scores | 2 | 0.99000 | 0.00000 | 0.0000 | 0 | 0 | - |"));
+  EXPECT_THAT(report, HasSubstr("| 4 | 80% | 2 | 47.8 | - | - | - | - | -13.3% |"));
+  EXPECT_THAT(report, HasSubstr("- batch=4, rate=80%: warning: repeat 1: the machine was 13 % slower after"));
+  EXPECT_THAT(report, HasSubstr("repeat 2: other work took 33 % of this core before"));
+  EXPECT_THAT(report, HasSubstr("1 of 5 requests failed; the first: full"));
+  EXPECT_THAT(report, HasSubstr("warning: 1 % of the requests were sent 2.4 ms late or more"));
+  record.runs[0].quality = QualityRecord{};
+  record.runs[0].quality->error = "no such thing";
+  EXPECT_THAT(MarkdownReport(record), HasSubstr("## Quality\n\nNot complete: no such thing\n"));
 }
 
 TEST(Record, DamagedRawDataIsAnError) {
@@ -239,8 +298,8 @@ TEST(CsvReport, HasALineARequestAndQuotesText) {
   record.runs[0].cells[0].requests[0].queue_ms = 2;
   record.runs[0].cells[0].requests[1].error = "a \"b\", c";
   const std::string csv = CsvReport(record);
-  EXPECT_THAT(csv, HasSubstr("\n,4,1,0,0.000,36.510,4,2.000,,,\n"));
-  EXPECT_THAT(csv, HasSubstr("39.075,4,,,,\"a \"\"b\"\", c\"\n"));
+  EXPECT_THAT(csv, HasSubstr("\n,4,1,0,0.000,36.510,4,2.000,,,,0,,0.000\n"));
+  EXPECT_THAT(csv, HasSubstr("39.075,4,,,,\"a \"\"b\"\", c\",0,,0.000\n"));
 }
 
 }  // namespace

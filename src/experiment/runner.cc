@@ -2,14 +2,17 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <ctime>
 #include <filesystem>
 #include <map>
+#include <tuple>
 #include <utility>
 
 #include "base/file.h"
 #include "experiment/environment.h"
+#include "experiment/quality.h"
 #include "experiment/report.h"
 #include "experiment/report_html.h"
 #include "experiment/variant_runner.h"
@@ -73,12 +76,32 @@ RunRecord MakeRun(const PlanVariant& variant, const std::string& stem, const loa
   return run;
 }
 
+// Also tries to write there: better now than after the first cell.
 Status MakeFolder(const std::string& path) {
   std::error_code error;
   fs::create_directories(path, error);
   if (error || !fs::is_directory(path))
     return InvalidArgument(fmt::format("cannot make the results folder {}: {}", path, error.message()));
-  return {};
+  const fs::path probe = fs::path(path) / fmt::format(".rerankd_{}", ::getpid());
+  const Status status = WriteFileAtomically(probe.string(), "");
+  fs::remove(probe, error);
+  return status.WithContext("results folder");
+}
+
+// By what names them.
+using QualitySets = std::map<std::tuple<std::string, std::string, int, int>, QualitySet>;
+
+QualitySets::key_type KeyOf(const QualitySettings& q) { return {q.data, q.scores, q.queries, q.documents}; }
+
+Result<QualitySets> LoadQualitySets(const ExperimentPlan& plan) {
+  QualitySets sets;
+  for (const PlanVariant& variant : plan.variants) {
+    const QualitySettings& quality = variant.settings.experiment.quality;
+    if (quality.data.empty() || sets.contains(KeyOf(quality))) continue;
+    RERANKD_ASSIGN_OR_RETURN(QualitySet set, LoadQualitySet(quality));
+    sets.emplace(KeyOf(quality), std::move(set));
+  }
+  return sets;
 }
 
 void CountCells(const ExperimentRecord& record, RunOutcome* outcome) {
@@ -87,6 +110,9 @@ void CountCells(const ExperimentRecord& record, RunOutcome* outcome) {
       ++(cell.good() ? outcome->good : cell.skipped ? outcome->skipped : outcome->failed);
       if (!cell.good() && outcome->reason.empty()) outcome->reason = cell.error;
     }
+    if (!run.quality || run.quality->error.empty()) continue;
+    ++outcome->failed;
+    if (outcome->reason.empty()) outcome->reason = "ranking quality: " + run.quality->error;
   }
 }
 
@@ -106,6 +132,8 @@ Result<RunOutcome> RunPlan(const ExperimentPlan& plan, const RunOptions& options
                            const std::atomic<bool>& interrupt, const Log& log) {
   RERANKD_RETURN_IF_ERROR(MakeFolder(options.out));
   RERANKD_ASSIGN_OR_RETURN(const Datasets datasets, LoadDatasets(plan));
+  RERANKD_ASSIGN_OR_RETURN(const QualitySets quality_sets, LoadQualitySets(plan));
+  std::map<std::string, TrecRun> references;
   ExperimentRecord record;
   record.stem = plan.stem;
   record.environment = DescribeEnvironment();
@@ -121,8 +149,11 @@ Result<RunOutcome> RunPlan(const ExperimentPlan& plan, const RunOptions& options
     const load::Dataset& dataset = datasets.at(KeyOf(variant.settings));
     record.runs.push_back(MakeRun(variant, plan.stem, dataset.info));
     log(record.runs.back().name);
-    VariantRunner runner(variant.settings, dataset, options, interrupt, log);
+    const Settings served = Served(variant.settings);
+    VariantRunner runner(served, dataset, options, interrupt, log);
     RERANKD_RETURN_IF_ERROR(runner.Run(&record.runs.back(), save));
+    const auto set = quality_sets.find(KeyOf(variant.settings.experiment.quality));
+    if (set != quality_sets.end()) runner.MeasureQuality(set->second, &references, &record.runs.back());
   }
   RERANKD_RETURN_IF_ERROR(save());
   RunOutcome outcome;

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <thread>
@@ -269,6 +270,208 @@ TEST_F(ExperimentTest, AServerWithUselessMetricsStillGetsItsReport) {
   EXPECT_THAT(log_, HasSubstr("no server metrics"));
   EXPECT_EQ(Record().runs[0].metrics_json, "");
   EXPECT_THAT(Result(".md"), HasSubstr("| 1 | 1 | 2 |"));
+}
+
+TEST_F(ExperimentTest, RepeatsRunTheGridAgainAndAreOneCell) {
+  ASSERT_EQ(Run(Options("  batch_sizes: [1, 2]\n  benchmark_requests: 4\n  repeats: 3\n")), 0) << log_;
+  const ExperimentRecord record = Record();
+  ASSERT_THAT(record.runs[0].cells, SizeIs(2));
+  for (const CellRecord& cell : record.runs[0].cells) {
+    ASSERT_THAT(cell.repeats, SizeIs(3));
+    ASSERT_THAT(cell.requests, SizeIs(12));
+    EXPECT_EQ(cell.requests[11].repeat, 2);
+    EXPECT_EQ(cell.requests[11].index, 3);
+    EXPECT_GT(cell.requests[4].start_ms, cell.requests[3].start_ms) << "one after another";
+    EXPECT_GT(cell.repeats[1].before.step_ns, 0);
+    EXPECT_NEAR(cell.seconds, cell.repeats[0].seconds + cell.repeats[1].seconds + cell.repeats[2].seconds,
+                1e-9);
+  }
+  // Rounds: both cells before either again.
+  const size_t one = log_.find("batch    1"), two = log_.find("batch    2");
+  EXPECT_LT(one, two);
+  EXPECT_GT(log_.find("batch    1", two), two);
+  EXPECT_THAT(Result(".md"),
+              AllOf(HasSubstr("| 1 | 1 | 3 |"), HasSubstr("## Repeats"), HasSubstr("| 2 | 1 | 24 |")));
+}
+
+TEST_F(ExperimentTest, AnOpenLoopIsMeasuredFromTheTimeARequestIsDue) {
+  ASSERT_EQ(Run(Options("  batch_sizes: [2]\n  load: open\n  rates: [100]\n  benchmark_requests: 30\n")), 0)
+      << log_;
+  const CellRecord cell = Record().runs[0].cells[0];
+  EXPECT_EQ(cell.rate_name, "100");
+  EXPECT_EQ(cell.rate, 100);
+  EXPECT_THAT(cell.requests, SizeIs(30));
+  EXPECT_GT(cell.seconds, 0.1) << "30 requests at 100/s";
+  EXPECT_GT(cell.concurrency, 0) << "the most that were in flight";
+  for (const RequestSample& r : cell.requests) EXPECT_GE(r.latency_ms, r.late_ms);
+  EXPECT_THAT(Result(".md"), AllOf(HasSubstr("## Open Loop"), HasSubstr("| 2 | 100 | 100.0 |")));
+}
+
+TEST_F(ExperimentTest, ARateMayBeAShareOfCapacity) {
+  ExperimentOptions options =
+      Options("  batch_sizes: [2]\n  load: open\n  rates: [50%, 10%]\n  benchmark_requests: 5\n");
+  options.run.budget_s = 0.2;
+  ASSERT_EQ(Run(options), 0) << log_;
+  const auto cells = Record().runs[0].cells;
+  ASSERT_THAT(cells, SizeIs(2));
+  EXPECT_GT(cells[0].capacity, 0);
+  EXPECT_EQ(cells[1].capacity, cells[0].capacity) << "measured once";
+  EXPECT_NEAR(cells[0].rate, cells[0].capacity / 2, 1e-9);
+}
+
+TEST_F(ExperimentTest, FailuresOfAnOpenLoopAreCountedAndOnlyAllOfThemFailTheCell) {
+  SetScript("FAKE_FAULT", "error");  // of requests of 3 pairs: all
+  ExperimentOptions options =
+      Options("  batch_sizes: [3, 2]\n  load: open\n  rates: [200]\n  benchmark_requests: 10\n");
+  options.overrides = {"experiment.warmup_iterations=0"};
+  EXPECT_EQ(Run(options), 1);
+  const auto cells = Record().runs[0].cells;
+  EXPECT_THAT(cells[0].error, HasSubstr("full"));
+  EXPECT_THAT(cells[0].requests, SizeIs(10)) << "a failure does not end it";
+  EXPECT_TRUE(cells[1].good());
+}
+
+TEST_F(ExperimentTest, ABackgroundLoadRunsBesideTheMeasuredOne) {
+  ASSERT_EQ(Run(Options("  batch_sizes: [1]\n  benchmark_duration_s: 0.3\n  background: {batch_size: 20, "
+                        "concurrency: 2}\n")),
+            0)
+      << log_;
+  const CellRecord cell = Record().runs[0].cells[0];
+  EXPECT_THAT(cell.note, HasSubstr("requests of 20 pairs, 2 in flight, were answered beside it"));
+  EXPECT_THAT(cell.note, testing::Not(testing::StartsWith("0 requests")));
+  EXPECT_EQ(cell.real_tokens, -1) << "cannot be told apart";
+  for (const RequestSample& r : cell.requests) EXPECT_EQ(r.pairs, 1);
+}
+
+class QualityTest : public ExperimentTest {
+ protected:
+  void SetUp() override {
+    ExperimentTest::SetUp();
+    fs::create_directories(folder_ / "set/runs");
+    Write("set/queries.jsonl",
+          "{\"_id\": \"q1\", \"text\": \"one\"}\n{\"_id\": \"q2\", \"text\": \"two\"}\n");
+    Write(
+        "set/corpus.jsonl",
+        "{\"_id\": \"a\", \"text\": \"12\"}\n{\"_id\": \"b\", \"text\": \"123\"}\n{\"_id\": \"c\", \"text\": "
+        "\"12345\"}\n");
+    Write("set/runs/first.trec",
+          "q1 Q0 a 1 9 t\nq1 Q0 b 2 8 t\nq1 Q0 c 3 7 t\nq2 Q0 a 1 9 t\nq2 Q0 c 2 8 t\n");
+    Write("set/qrels.tsv", "query-id\tcorpus-id\tscore\nq1\tc\t2\nq2\ta\t2\n");
+  }
+  static constexpr const char* kYaml =
+      "  batch_sizes: 1\n  benchmark_requests: 2\n  quality: {data: set}\nmodel: {precision: [fp32, int8]}\n";
+};
+
+TEST_F(QualityTest, RankingIsComparedWithJudgementsAndWithFp32) {
+  ASSERT_EQ(Run(Options(kYaml)), 0) << log_;
+  const ExperimentRecord record = Record();
+  ASSERT_TRUE(record.runs[0].quality && record.runs[1].quality);
+  const QualityRecord& exact = *record.runs[0].quality;
+  EXPECT_EQ(exact.queries, 2);
+  EXPECT_EQ(exact.pairs, 5);
+  // q1: c, b, a: c is first. q2: c, a: a is second.
+  EXPECT_NEAR(exact.ndcg10, (1 + 1 / std::log2(3)) / 2, 1e-12);
+  EXPECT_NEAR(exact.mrr10, 0.75, 1e-12);
+  EXPECT_NEAR(exact.first_stage_mrr10, (1.0 / 3 + 1) / 2, 1e-12);
+  ASSERT_TRUE(exact.fp32);
+  EXPECT_EQ(exact.fp32->max_difference, 0);
+  EXPECT_EQ(exact.fp32->kendall_tau, 1);
+  const QualityRecord& rounded = *record.runs[1].quality;  // 2, 2, 4 for lengths 2, 3, 5
+  ASSERT_TRUE(rounded.fp32);
+  EXPECT_EQ(rounded.fp32->max_difference, 1);
+  EXPECT_LT(rounded.fp32->kendall_tau, 1);
+  EXPECT_FALSE(rounded.given);
+  EXPECT_THAT(Result(".md"), AllOf(HasSubstr("## Quality"), HasSubstr("| this model | 0.8155 | 0.7500 |"),
+                                   HasSubstr("| fp32 | 2 | 1.00000 |")));
+  EXPECT_THAT(Result(".html"), HasSubstr("Against fp32"));
+}
+
+TEST_F(QualityTest, GivenScoresAreComparedToo) {
+  const std::string given =
+      Write("given.trec", "q1 Q0 c 1 5 t\nq1 Q0 b 2 3 t\nq1 Q0 a 3 2 t\nq2 Q0 c 1 5.5 t\nq2 Q0 a 2 2 t\n");
+  ExperimentOptions options = Options(
+      "  batch_sizes: 1\n  benchmark_requests: 1\n  quality: {data: set, scores: given.trec}\n"
+      "model: {precision: fp32}\n");
+  ASSERT_EQ(Run(options), 0) << log_;
+  const QualityRecord quality = *Record().runs[0].quality;
+  ASSERT_TRUE(quality.given);
+  EXPECT_EQ(quality.given->spearman, 1);
+  EXPECT_NEAR(quality.given->max_difference, 0.5, 1e-6);
+  EXPECT_NEAR(quality.given->mean_difference, 0.1, 1e-6);
+}
+
+TEST_F(QualityTest, ARankingThatFailsIsAFailure) {
+  SetScript("FAKE_RANKING", "fail");
+  EXPECT_EQ(Run(Options(kYaml)), 1);
+  EXPECT_THAT(Record().runs[0].quality->error, HasSubstr("no ranking"));
+  EXPECT_TRUE(Record().runs[0].cells[0].good()) << "the speed was measured";
+  EXPECT_THAT(Result(".md"), HasSubstr("Not complete: ranking on the server"));
+}
+
+TEST_F(QualityTest, WhatIsMissingIsNamedBeforeAnythingRuns) {
+  fs::remove(folder_ / "set/queries.jsonl");
+  EXPECT_EQ(Run(Options(kYaml)), 1);
+  EXPECT_THAT(log_, AllOf(HasSubstr("queries.jsonl"), testing::Not(HasSubstr("pairs/s"))));
+  log_.clear();
+  Write("set/queries.jsonl", "{\"_id\": \"q1\", \"text\": \"one\"}\n");
+  EXPECT_EQ(Run(Options(kYaml)), 1);
+  EXPECT_THAT(log_, HasSubstr("no text of 'q2'"));
+  log_.clear();
+  Write("set/runs/second.trec", "q1 Q0 a 1 9 t\n");
+  EXPECT_EQ(Run(Options(kYaml)), 1);
+  EXPECT_THAT(log_, HasSubstr("2 files in runs/"));
+}
+
+TEST_F(ExperimentTest, AResultsFolderThatCannotBeWrittenIsAnErrorBeforeAnythingRuns) {
+  ExperimentOptions options = Options("");
+  options.run.out = "/proc";
+  EXPECT_EQ(Run(options), 1);
+  EXPECT_THAT(log_, AllOf(HasSubstr("results folder"), HasSubstr("/proc")));
+  EXPECT_THAT(log_, testing::Not(HasSubstr("pairs/s")));
+}
+
+TEST_F(ExperimentTest, ThePairsOfARequestThatWrapsTheDataSetAreScoredOrTheReportSaysSo) {
+  ASSERT_EQ(Run(Options("  batch_sizes: [5]\n  benchmark_requests: 1\n")), 0) << log_;
+  EXPECT_THAT(Record().runs[0].configuration, HasSubstr("merge_equal: false"));
+  EXPECT_EQ(Record().runs[0].cells[0].note, "");
+  ASSERT_EQ(Run(Options("  batch_sizes: [5]\n  benchmark_requests: 1\ndocuments: {merge_equal: true}\n")), 0)
+      << log_;
+  EXPECT_THAT(Record().runs[0].cells[0].note, HasSubstr("data set of 3"));
+}
+
+// A catalogue of four: one that runs, one that this machine cannot run, one that fails, one that is wrong.
+TEST_F(ExperimentTest, AllOfACatalogueRunsAndTheSummaryGivesReasons) {
+  const fs::path catalogue = folder_ / "catalogue";
+  fs::create_directories(catalogue);
+  Write("catalogue/pairs.tsv", "q\td\n");
+  Write("catalogue/base_config.yaml",
+        "experiment: {dataset: pairs.tsv, batch_sizes: [1], benchmark_requests: 100000, warmup_iterations: "
+        "0}\n");
+  Write("catalogue/01_runs.yaml", "name: 01_runs\ndescription: d\n");
+  Write("catalogue/02_skipped.yaml", "name: 02_skipped\nmodel: {backend: mps, device: mps}\n");
+  Write("catalogue/03_fails.yaml", "name: 03_fails\nexperiment: {dataset: nowhere.tsv}\n");
+  Write("catalogue/04_wrong.yaml", "name: 04_wrong\nexperiment: {batch_sises: [1]}\n");
+  SetScript("RERANKD_EXPERIMENTS_DIR", catalogue.string());
+  SetScript("FAKE_START", "backend");
+  ExperimentOptions options = Options("");
+  options.files.clear();
+  options.all = true;
+  options.run.budget_s = 0.2;
+  EXPECT_EQ(Run(options), 1);
+  EXPECT_THAT(log_,
+              AllOf(HasSubstr("[1/4] 01_runs"), HasSubstr("[4/4] 04_wrong"),
+                    HasSubstr("4 experiments: 1 run, 1 skipped, 2 failed"), HasSubstr("skipped 02_skipped: "),
+                    HasSubstr("backend 'mps' is not in this build"), HasSubstr("failed 03_fails: "),
+                    HasSubstr("nowhere.tsv"), HasSubstr("failed 04_wrong: "),
+                    HasSubstr("did you mean 'experiment.batch_sizes'")));
+  EXPECT_THAT(reports_, SizeIs(2));
+  const auto index = ReadFile((folder_ / "out/index.html").string());
+  ASSERT_TRUE(index.ok());
+  EXPECT_THAT(*index, AllOf(HasSubstr("01_runs_results.html"), HasSubstr("02_skipped"),
+                            HasSubstr("no cell succeeded")));
+  const auto record = RecordFromJson(*ReadFile((folder_ / "out/01_runs_results.json").string()));
+  ASSERT_TRUE(record.ok());
+  EXPECT_THAT(record->runs[0].cells[0].note, HasSubstr("time budget of 0.2 s"));
 }
 
 TEST(Catalogue, EveryExperimentOfTheRepositoryLoads) {

@@ -9,9 +9,13 @@
 
 #include <cerrno>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <utility>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "load/process_usage.h"
 
@@ -19,6 +23,8 @@ extern char** environ;
 
 namespace rerankd::experiment {
 namespace {
+
+namespace fs = std::filesystem;
 
 constexpr std::string_view kReady = "rerankd ready ";
 constexpr size_t kKeptLines = 12;
@@ -66,7 +72,41 @@ std::vector<char*> ChildEnvironment() {
   _exit(127);
 }
 
+// A configuration file that lives as long as this.
+class TemporaryFile {
+ public:
+  static Result<std::unique_ptr<TemporaryFile>> Create(const std::string& content) {
+    std::string path = (fs::temp_directory_path() / "rerankd_serve_XXXXXX.yaml").string();
+    const int fd = mkstemps(path.data(), 5);
+    if (fd < 0) return Internal(fmt::format("cannot create a temporary file like {}", path));
+    close(fd);
+    std::unique_ptr<TemporaryFile> file(new TemporaryFile(path));
+    RERANKD_RETURN_IF_ERROR(WriteFileAtomically(path, content));
+    return file;
+  }
+  ~TemporaryFile() {
+    std::error_code ignored;
+    fs::remove(path_, ignored);
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  explicit TemporaryFile(std::string path) : path_(std::move(path)) {}
+  const std::string path_;
+};
+
 }  // namespace
+
+Result<std::unique_ptr<ServerProcess>> ServerProcess::Serve(const std::string& program,
+                                                            const std::string& configuration,
+                                                            double ready_timeout_s,
+                                                            const std::atomic<bool>& interrupt) {
+  RERANKD_ASSIGN_OR_RETURN(const auto file, TemporaryFile::Create(configuration));
+  RERANKD_ASSIGN_OR_RETURN(auto server,
+                           Start({{program, "serve", "--config", file->path()}, ready_timeout_s}, interrupt));
+  if (server->grpc_address().empty()) return Unavailable("the server's ready line names no grpc address");
+  return server;
+}
 
 Result<std::unique_ptr<ServerProcess>> ServerProcess::Start(const ServerCommand& command,
                                                             const std::atomic<bool>& interrupt) {

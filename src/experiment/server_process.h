@@ -31,6 +31,11 @@ class ServerProcess {
   // `interrupt` was set.
   static Result<std::unique_ptr<ServerProcess>> Start(const ServerCommand& command,
                                                       const std::atomic<bool>& interrupt);
+  // `program serve --config FILE`, where the file holds `configuration`.
+  static Result<std::unique_ptr<ServerProcess>> Serve(const std::string& program,
+                                                      const std::string& configuration,
+                                                      double ready_timeout_s,
+                                                      const std::atomic<bool>& interrupt);
   ~ServerProcess();
   ServerProcess(const ServerProcess&) = delete;
   ServerProcess& operator=(const ServerProcess&) = delete;

@@ -21,6 +21,15 @@ struct Summary {
 };
 Summary Summarize(std::vector<double> values);  // zeros if empty
 
+// The 97.5 % quantile of Student's t with `degrees` of freedom (at least 1).
+double Student975(size_t degrees);
+
+struct MeanInterval {
+  double mean = 0, low = 0, high = 0;
+};
+// The mean with a 95 % interval, Student's t; nothing for fewer than 3 values.
+std::optional<MeanInterval> IntervalOfMean(std::span<const double> values);
+
 // Requests of one latency range and their throughput (pairs/s).
 struct Bucket {
   std::string range;  // "< 135.7ms (P50)"

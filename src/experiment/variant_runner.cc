@@ -1,58 +1,66 @@
 #include "experiment/variant_runner.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <filesystem>
+#include <thread>
 #include <utility>
 #include <vector>
 
-#include "base/file.h"
 #include "base/progress.h"
+#include "config/load.h"
+#include "config/rate.h"
+#include "experiment/cell_stats.h"
 #include "experiment/http_get.h"
-#include "experiment/stats.h"
+#include "load/machine_speed.h"
 
 namespace rerankd::experiment {
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr int kHttpTimeoutMs = 10'000;
 constexpr double kBrokenSeconds = 0.3;  // from a broken connection to the end of its process
+constexpr double kCapacityStepSeconds = 2;
 
-// A configuration file that lives as long as this.
-class TemporaryFile {
- public:
-  static Result<std::unique_ptr<TemporaryFile>> Create(const std::string& content) {
-    std::string path = (fs::temp_directory_path() / "rerankd_serve_XXXXXX.yaml").string();
-    const int fd = mkstemps(path.data(), 5);
-    if (fd < 0) return Internal(fmt::format("cannot create a temporary file like {}", path));
-    close(fd);
-    std::unique_ptr<TemporaryFile> file(new TemporaryFile(path));
-    RERANKD_RETURN_IF_ERROR(WriteFileAtomically(path, content));
-    return file;
-  }
-  ~TemporaryFile() {
-    std::error_code ignored;
-    fs::remove(path_, ignored);
-  }
-  const std::string& path() const { return path_; }
+template <typename T>
+void AddTo(T* total, T value) {
+  *total = std::max(*total, T{0}) + value;  // negative = not known yet
+}
 
- private:
-  explicit TemporaryFile(std::string path) : path_(std::move(path)) {}
-  const std::string path_;
-};
+void AddNote(const std::string& note, CellRecord* cell) {
+  cell->note += (cell->note.empty() ? "" : "; ") + note;
+}
 
 }  // namespace
 
+std::vector<CellRecord> VariantRunner::Grid() const {
+  const ExperimentSettings& e = settings_.experiment;
+  std::vector<CellRecord> cells;
+  for (const int batch : e.batch_sizes) {
+    CellRecord cell;
+    cell.batch = batch;
+    for (const std::string& rate : e.rates) {
+      cell.rate_name = rate;
+      cells.push_back(cell);
+    }
+    if (!e.rates.empty()) continue;
+    for (const int concurrency : e.concurrency_levels) {
+      cell.concurrency = concurrency;
+      cells.push_back(cell);
+    }
+  }
+  return cells;
+}
+
 Status VariantRunner::Run(RunRecord* run, const std::function<Status()>& save) {
-  for (const int batch : settings_.experiment.batch_sizes) {
-    for (const int concurrency : settings_.experiment.concurrency_levels) {
+  const std::vector<CellRecord> grid = Grid();
+  for (int round = 0; round < settings_.experiment.repeats; ++round) {
+    for (size_t i = 0; i < grid.size(); ++i) {
       if (interrupt_.load()) return {};
-      run->cells.push_back(RunCell(batch, concurrency, run));
-      LogCell(run->cells.back());
+      if (round == 0) run->cells.push_back(grid[i]);
+      CellRecord& cell = run->cells[i];
+      if (!cell.good()) continue;  // failed in an earlier round
+      RunCell(round, run, &cell);
+      LogCell(cell);
       if (server_ != nullptr && server_->Alive()) FetchMetrics(run);
       RERANKD_RETURN_IF_ERROR(save());
     }
@@ -60,21 +68,18 @@ Status VariantRunner::Run(RunRecord* run, const std::function<Status()>& save) {
   return {};
 }
 
-CellRecord VariantRunner::RunCell(int batch, int concurrency, RunRecord* run) {
-  CellRecord cell;
-  cell.batch = batch;
-  cell.concurrency = concurrency;
+void VariantRunner::RunCell(int round, RunRecord* run, CellRecord* cell) {
   const Status ready = EnsureServer(run);
   if (!ready.ok()) {
-    cell.error = ready.message();
-    cell.skipped = options_.skip_unavailable && ready.code() == Code::kFailedPrecondition;
-    return cell;
+    cell->error = ready.message();
+    cell->skipped = options_.skip_unavailable && ready.code() == Code::kFailedPrecondition;
+    return;
   }
-  const Status status = Measure(&cell);
-  if (!status.ok()) cell.error = status.message();
-  if (!cell.good() && server_->EndsWithin(kBrokenSeconds))
-    cell.error += "; the server ended: " + server_->WhyDead();
-  return cell;
+  const Status status = Measure(round, cell);
+  // What earlier rounds measured is kept when an interrupt leaves this one without a request.
+  if (!status.ok() && !(status.code() == Code::kCancelled && round > 0)) cell->error = status.message();
+  if (!cell->good() && server_->EndsWithin(kBrokenSeconds))
+    cell->error += "; the server ended: " + server_->WhyDead();
 }
 
 Status VariantRunner::EnsureServer(RunRecord* run) {
@@ -87,11 +92,8 @@ Status VariantRunner::EnsureServer(RunRecord* run) {
 Status VariantRunner::StartServer(RunRecord* run) {
   load_.reset();
   server_.reset();
-  RERANKD_ASSIGN_OR_RETURN(const auto file, TemporaryFile::Create(run->configuration));
-  const ServerCommand command{{options_.server_program, "serve", "--config", file->path()},
-                              options_.server_ready_timeout_s};
-  RERANKD_ASSIGN_OR_RETURN(server_, ServerProcess::Start(command, interrupt_));
-  if (server_->grpc_address().empty()) return Unavailable("the server's ready line names no grpc address");
+  RERANKD_ASSIGN_OR_RETURN(server_, ServerProcess::Serve(options_.server_program, run->configuration,
+                                                         options_.server_ready_timeout_s, interrupt_));
   run->server = server_->ready();
   const bool expect_scores = settings_.pipeline_mode != "tokenization_only";
   RERANKD_ASSIGN_OR_RETURN(load_, CellLoad::Create(server_->grpc_address(), dataset_, expect_scores));
@@ -101,15 +103,38 @@ Status VariantRunner::StartServer(RunRecord* run) {
   return HttpGet("http://" + server_->http_address() + "/reset", kHttpTimeoutMs).status();
 }
 
-LoadSpec VariantRunner::SpecOf(const CellRecord& cell) const {
+LoadSpec VariantRunner::SpecOf(const CellRecord& cell, int round) const {
   const ExperimentSettings& e = settings_.experiment;
   LoadSpec spec;
   spec.batch = cell.batch;
-  spec.concurrency = cell.concurrency;
+  spec.concurrency = std::max(cell.concurrency, 1);
   spec.requests = e.benchmark_requests;
   spec.duration_s = e.benchmark_duration_s;
   spec.budget_s = options_.budget_s;
+  if (!cell.open()) return spec;
+  spec.rate = cell.rate;
+  spec.constant = e.arrivals == "constant";
+  spec.seed = static_cast<uint64_t>(e.seed) + static_cast<uint64_t>(round);  // other arrivals in each repeat
   return spec;
+}
+
+// Shares become requests/s, by a closed loop that is measured once for each size of request.
+Status VariantRunner::ResolveRate(CellRecord* cell) {
+  if (!cell->open()) return {};
+  RERANKD_ASSIGN_OR_RETURN(const WantedRate wanted, ParseRate(cell->rate_name));
+  cell->rate = wanted.value;
+  if (!wanted.of_capacity) return {};
+  auto known = capacities_.find(cell->batch);
+  if (known == capacities_.end()) {
+    const double step_s = std::min(kCapacityStepSeconds, options_.budget_s.value_or(kCapacityStepSeconds));
+    const load::Capacity capacity = load_->MeasureCapacity(cell->batch, step_s, interrupt_);
+    if (interrupt_.load()) return Cancelled("interrupted before a request was measured");
+    if (capacity.requests_per_s <= 0) return Unavailable("no request of a closed loop was answered");
+    known = capacities_.emplace(cell->batch, capacity).first;
+  }
+  cell->capacity = known->second.requests_per_s;
+  cell->rate = wanted.value * cell->capacity;
+  return {};
 }
 
 Status VariantRunner::Prepare(const LoadSpec& spec) {
@@ -119,6 +144,7 @@ Status VariantRunner::Prepare(const LoadSpec& spec) {
   LoadSpec prefill = spec;
   prefill.requests = e.prefill_requests;
   prefill.duration_s.reset();
+  prefill.rate.reset();
   const LoadResult result = load_->Run(prefill, interrupt_, [](int64_t, double) {});
   return result.error.empty() ? Status() : Unavailable("prefill: " + result.error);
 }
@@ -134,26 +160,71 @@ LoadResult VariantRunner::RunWithBar(const LoadSpec& spec) {
   });
 }
 
-Status VariantRunner::Measure(CellRecord* cell) {
-  const LoadSpec spec = SpecOf(*cell);
+// Beside a second loop of its own connection, where the file asks for one.
+LoadResult VariantRunner::RunBeside(const LoadSpec& spec, CellRecord* cell) {
+  const BackgroundSettings& b = settings_.experiment.background;
+  if (b.batch_size == 0) return RunWithBar(spec);
+  const auto background = CellLoad::Create(server_->grpc_address(), dataset_, true);
+  std::atomic<bool> stop{false};
+  int64_t answered = 0;
+  std::thread other([&] {
+    if (background.ok()) answered = (*background)->RunBackground(b.batch_size, b.concurrency, stop);
+  });
+  LoadResult result = RunWithBar(spec);
+  stop = true;
+  other.join();
+  AddNote(fmt::format("{} requests of {} pairs, {} in flight, were answered beside it", answered,
+                      b.batch_size, b.concurrency),
+          cell);
+  return result;
+}
+
+Status VariantRunner::Measure(int round, CellRecord* cell) {
+  RERANKD_RETURN_IF_ERROR(ResolveRate(cell));
+  const LoadSpec spec = SpecOf(*cell, round);
   RERANKD_RETURN_IF_ERROR(Prepare(spec));
   if (interrupt_.load()) return Cancelled("interrupted before a request was measured");
+  RepeatRecord repeat;
+  repeat.before = load::MeasureMachineSpeed();
   const TokenTotals tokens_before = Tokens();
   const double cpu_before = server_->CpuSeconds();
-  LoadResult result = RunWithBar(spec);
+  LoadResult result = RunBeside(spec, cell);
   const double cpu_after = server_->CpuSeconds();
   const TokenTotals tokens_after = Tokens();
-  cell->seconds = result.seconds;
-  cell->client_cpu_s = result.client_cpu_s;
-  cell->requests = std::move(result.samples);
-  if (cpu_before >= 0 && cpu_after >= 0) cell->server_cpu_s = cpu_after - cpu_before;
-  if (tokens_after.real >= 0) {
-    cell->real_tokens = tokens_after.real - std::max<int64_t>(tokens_before.real, 0);
-    cell->computed_tokens = tokens_after.computed - std::max<int64_t>(tokens_before.computed, 0);
+  repeat.after = load::MeasureMachineSpeed();
+  repeat.seconds = result.seconds;
+  // The tokens of a background load cannot be told from the measured ones.
+  const bool alone = settings_.experiment.background.batch_size == 0;
+  if (alone && tokens_after.real >= 0) {
+    AddTo(&cell->real_tokens, tokens_after.real - std::max<int64_t>(tokens_before.real, 0));
+    AddTo(&cell->computed_tokens, tokens_after.computed - std::max<int64_t>(tokens_before.computed, 0));
   }
+  AddTo(&cell->client_cpu_s, result.client_cpu_s);
+  if (cpu_before >= 0 && cpu_after >= 0) AddTo(&cell->server_cpu_s, cpu_after - cpu_before);
+  if (cell->open()) cell->concurrency = std::max(cell->concurrency, result.peak_in_flight);
   if (result.stopped_by_budget)
-    cell->note = fmt::format("stopped by the time budget of {} s after {} requests", *spec.budget_s,
-                             cell->requests.size());
+    AddNote(fmt::format("stopped by the time budget of {} s after {} requests", *spec.budget_s,
+                        result.samples.size()),
+            cell);
+  if (result.held > 0)
+    AddNote(fmt::format("{} requests were sent late: too many were unanswered", result.held), cell);
+  if (result.clock_went_back > 0)
+    AddNote(
+        fmt::format("the clock went back {} times: latencies then are lower bounds", result.clock_went_back),
+        cell);
+  if (settings_.documents.merge_equal && cell->batch > dataset_.info.pairs && round == 0)
+    AddNote(
+        fmt::format(
+            "a request of {} pairs wraps the data set of {}: documents.merge_equal scores equal ones once",
+            cell->batch, dataset_.info.pairs),
+        cell);
+  for (RequestSample& sample : result.samples) {
+    sample.repeat = round;
+    sample.start_ms += cell->seconds * 1000;
+    cell->requests.push_back(std::move(sample));
+  }
+  cell->seconds += result.seconds;
+  cell->repeats.push_back(repeat);
   return result.error.empty() ? Status() : Unavailable(result.error);
 }
 
@@ -182,18 +253,54 @@ void VariantRunner::FetchMetrics(RunRecord* run) const {
   if (!metrics->device.empty()) run->device = metrics->device;
 }
 
+Result<TrecRun> VariantRunner::RankInFp32(const QualitySet& set) {
+  RERANKD_ASSIGN_OR_RETURN(const auto server,
+                           ServerProcess::Serve(options_.server_program, DumpSettings(InFp32(settings_)),
+                                                options_.server_ready_timeout_s, interrupt_));
+  return RankOnServer(set, server->grpc_address(), settings_.instances.front().model, interrupt_);
+}
+
+void VariantRunner::MeasureQuality(const QualitySet& set, std::map<std::string, TrecRun>* references,
+                                   RunRecord* run) {
+  if (server_ == nullptr || !server_->Alive() || interrupt_.load()) return;
+  QualityRecord quality;
+  quality.data = set.name;
+  const auto ranked =
+      RankOnServer(set, server_->grpc_address(), settings_.instances.front().model, interrupt_);
+  if (interrupt_.load()) return;
+  const TrecRun* fp32 = nullptr;
+  Status status = ranked.status();
+  if (status.ok() && settings_.experiment.quality.against_fp32) {
+    const std::string key = ReferenceKey(settings_);
+    if (!references->contains(key)) {
+      auto reference =
+          settings_.instances.front().precision == "fp32" ? Result<TrecRun>(*ranked) : RankInFp32(set);
+      if (reference.ok()) references->emplace(key, std::move(*reference));
+      status = reference.status().WithContext("fp32 to compare with");
+    }
+    if (references->contains(key)) fp32 = &references->at(key);
+  }
+  if (interrupt_.load()) return;
+  if (ranked.ok()) quality = experiment::MeasureQuality(set, *ranked, fp32);
+  quality.error = status.ok() ? "" : status.message();
+  if (!status.ok()) log_("  ranking quality: " + quality.error);
+  if (status.ok() && quality.has_qrels)
+    log_(fmt::format("  {}: nDCG@10 {:.4f}, MRR@10 {:.4f}", quality.data, quality.ndcg10, quality.mrr10));
+  run->quality = std::move(quality);
+}
+
 void VariantRunner::LogCell(const CellRecord& cell) const {
-  const std::string name = fmt::format("  batch {:>4} x {:<3}", cell.batch, cell.concurrency);
+  const std::string name = cell.open() ? fmt::format("  batch {:>4} at {:<6}", cell.batch, cell.rate_name)
+                                       : fmt::format("  batch {:>4} x {:<3}", cell.batch, cell.concurrency);
   if (!cell.good()) {
     log_(fmt::format("{} {}: {}", name, cell.skipped ? "skipped" : "failed", cell.error));
     return;
   }
-  std::vector<double> latency;
-  for (const RequestSample& sample : cell.requests) latency.push_back(sample.latency_ms);
-  const auto pairs = static_cast<double>(cell.requests.size()) * cell.batch;
-  const Summary s = Summarize(std::move(latency));
-  log_(fmt::format("{} {:9.1f} pairs/s   latency p50 {:.1f} p99 {:.1f} ms", name,
-                   cell.seconds > 0 ? pairs / cell.seconds : 0, s.p50, s.p99));
+  const CellStats s = StatsOf(cell);
+  log_(fmt::format("{} {:9.1f} pairs/s   latency p50 {:.1f} p99 {:.1f} ms", name, s.rate, s.latency.p50,
+                   s.latency.p99));
+  if (static_cast<int>(cell.repeats.size()) < settings_.experiment.repeats) return;
+  for (const std::string& warning : CellWarnings(cell)) log_("  warning: " + warning);
 }
 
 }  // namespace rerankd::experiment

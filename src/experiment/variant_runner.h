@@ -1,14 +1,17 @@
-// One server and the grid of cells that is run on it.
+// One server, the grid of cells that is run on it, and the quality of its ranking.
 #pragma once
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "config/settings.h"
 #include "experiment/cell_load.h"
+#include "experiment/quality.h"
 #include "experiment/record.h"
 #include "experiment/runner.h"
 #include "experiment/server_process.h"
@@ -23,22 +26,29 @@ class VariantRunner {
                 const std::atomic<bool>& interrupt, const Log& log)
       : settings_(settings), dataset_(dataset), options_(options), interrupt_(interrupt), log_(log) {}
 
-  // Serves `run->configuration`, appends a cell for each (batch size, concurrency) and calls `save` after
-  // each; a failure of `save` ends the run.
+  // Serves `run->configuration`, appends a cell for each (batch size, concurrency or rate), runs the grid as
+  // often as asked and calls `save` after each run of a cell; a failure of `save` ends the run.
   Status Run(RunRecord* run, const std::function<Status()>& save);
+
+  // Fills `run->quality`, once a cell was measured. `references` keeps rankings in fp32 for later variants.
+  void MeasureQuality(const QualitySet& set, std::map<std::string, TrecRun>* references, RunRecord* run);
 
  private:
   struct TokenTotals {
     int64_t real = -1, computed = -1;
   };
 
-  CellRecord RunCell(int batch, int concurrency, RunRecord* run);
+  std::vector<CellRecord> Grid() const;
+  void RunCell(int round, RunRecord* run, CellRecord* cell);
   Status EnsureServer(RunRecord* run);
   Status StartServer(RunRecord* run);
-  LoadSpec SpecOf(const CellRecord& cell) const;
+  LoadSpec SpecOf(const CellRecord& cell, int round) const;
+  Status ResolveRate(CellRecord* cell);
   Status Prepare(const LoadSpec& spec);
-  Status Measure(CellRecord* cell);
+  Status Measure(int round, CellRecord* cell);
+  LoadResult RunBeside(const LoadSpec& spec, CellRecord* cell);
   LoadResult RunWithBar(const LoadSpec& spec);
+  Result<TrecRun> RankInFp32(const QualitySet& set);
   Result<std::string> GetMetrics() const;
   TokenTotals Tokens() const;
   void FetchMetrics(RunRecord* run) const;
@@ -51,6 +61,7 @@ class VariantRunner {
   const Log& log_;
   std::unique_ptr<ServerProcess> server_;
   std::unique_ptr<CellLoad> load_;
+  std::map<int, load::Capacity> capacities_;  // by pairs of a request
   Status start_status_;  // of the last start; a server that did not start is not tried again
 };
 

@@ -31,13 +31,14 @@ def load_stubs(folder, name="inference"):
         sys.path.remove(str(folder))
 
 
-DISK_BYTES = 20_000
+def small_disk(size):
+    """For preexec_fn: no file of the process grows beyond `size` bytes; writing more fails as on a full disk."""
 
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
-def small_disk():
-    """For preexec_fn: no file of the process grows beyond DISK_BYTES; writing more fails as on a full disk."""
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (DISK_BYTES, DISK_BYTES))
+    return limit
 
 
 class Served:

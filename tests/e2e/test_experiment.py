@@ -1,6 +1,7 @@
 """`rerankd experiment run` as a person uses it: a real server, real gRPC, reports, interrupts, bad files."""
 import csv
 import json
+import os
 import pathlib
 import re
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import time
 
 import pytest
+from served import small_disk
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BASE = f"""
@@ -91,3 +93,102 @@ def test_a_model_that_is_not_there_fails_every_cell_and_says_why(rerankd, tmp_pa
     text = GRID.replace("tests/data/tiny-random", "tests/data/absent")
     stem = fails(rerankd, tmp_path, text, 1)
     assert len(cells(stem)) == 4 and all("absent" in c["error"] for c in cells(stem))
+
+
+NATIVE = f"""
+model: {{name: {ROOT}/tests/data/tiny-random, backend: native}}
+"""
+
+
+def test_a_sweep_over_precisions_shows_speed_and_ranking(rerankd, tmp_path):
+    text = NATIVE.replace("backend: native", "backend: native, precision: [fp32, int8]")
+    text += "experiment: {batch_sizes: [4], benchmark_requests: 4, warmup_iterations: 0, quality: {data: bundled}}\n"
+    done, stem = experiment(rerankd, tmp_path, text)
+    assert done.returncode == 0, done.stderr
+    exact, rounded = [run["quality"] for run in json.loads(stem.with_suffix(".json").read_text())["runs"]]
+    assert exact["queries"] == 8 and exact["pairs"] == 80 and 0 < exact["ndcg10"] < 1 and exact["ndcg10"] != exact["first_stage_ndcg10"]
+    assert exact["fp32"]["max_difference"] == 0 and exact["fp32"]["spearman"] == 1
+    assert 0 < rounded["fp32"]["max_difference"] < 1 and rounded["fp32"]["queries"] == 8
+    report = stem.with_suffix(".md").read_text()
+    assert report.count("## Quality") == 2 and report.count("| this model | ") == 2
+
+
+def test_ranking_quality_is_what_rank_and_eval_say(rerankd, tmp_path):
+    """The same figures as from the command line: rank --run, then eval."""
+    data = ROOT / "experiments/data"
+    done, stem = experiment(rerankd, tmp_path, NATIVE.replace("native}", "native, precision: fp32}") + (
+        "experiment: {batch_sizes: [4], benchmark_requests: 1, warmup_iterations: 0, quality: {data: bundled}}\n"))
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "out.trec"
+    subprocess.run([rerankd, "rank", "--model", ROOT / "tests/data/tiny-random", "--precision", "fp32", "--queries",
+                    data / "demo_queries.jsonl", "--corpus", data / "demo_corpus.jsonl", "--run", data / "demo_run.trec",
+                    "--output", out, "--quiet"], check=True, timeout=60)  # fmt: skip
+    said = subprocess.run([rerankd, "eval", "--qrels", data / "demo_qrels.tsv", "--run", out, "--metrics", "ndcg@10,mrr@10",
+                           "--json"], check=True, capture_output=True, text=True, timeout=60).stdout  # fmt: skip
+    quality = json.loads(stem.with_suffix(".json").read_text())["runs"][0]["quality"]
+    values = [float(number) for number in re.findall(r"\d\.\d{3,}", said)]
+    assert any(value == pytest.approx(quality["ndcg10"], abs=1e-4) for value in values), said
+    assert any(value == pytest.approx(quality["mrr10"], abs=1e-4) for value in values), said
+
+
+def test_an_open_loop_with_repeats_and_a_background(rerankd, tmp_path):
+    text = BASE + ("experiment: {batch_sizes: [1], load: open, rates: ['50%', 20], benchmark_requests: 8, repeats: 3,\n"
+                   "  background: {batch_size: 8}}\n")
+    done, stem = experiment(rerankd, tmp_path, text)
+    assert done.returncode == 0, done.stderr
+    share, fixed = cells(stem)
+    assert share["open"]["rate"] == pytest.approx(share["open"]["capacity"] / 2) and fixed["open"]["rate"] == 20
+    for cell in (share, fixed):
+        assert len(cell["repeats"]) == 3 and len(cell["requests"]) == 24 and "answered beside it" in cell["note"]
+    compared = subprocess.run([rerankd, "compare", stem.with_suffix(".json"), stem.with_suffix(".json"), "--json"],
+                              check=True, capture_output=True, timeout=60)
+    names = {m["name"]: m for m in json.loads(compared.stdout)["measures"]}
+    assert "interval" in names["batch=1, rate=50%: pairs/s"]  # over the repeats
+
+
+def test_a_full_disk_keeps_what_was_written(rerankd, tmp_path):
+    """A limit on the size of files stands in for the disk. Cells that fitted stay readable; the error says what is wrong."""
+    file = tmp_path / "grid.yaml"
+    file.write_text(BASE.replace("20", "1") + "experiment: {batch_sizes: [1, 2, 3, 4, 5, 6, 7, 8, 9], benchmark_requests: 20}\n")
+    done = subprocess.run(command(rerankd, file, tmp_path / "out"), capture_output=True, text=True, timeout=120,
+                          preexec_fn=small_disk(60_000))
+    assert done.returncode == 1 and "grid_results." in done.stderr and "File too large" in done.stderr, done.stderr
+    kept = tmp_path / "out/grid_results"
+    assert 1 <= len(cells(kept)) < 9
+    assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.suffix not in {".md", ".csv", ".html"}) == [
+        "grid_results.json"], "no half-written file is left"
+    subprocess.run([rerankd, "experiment", "report", kept.with_suffix(".json")], check=True, capture_output=True, timeout=60)
+
+
+def test_two_runs_at_once_do_not_meet(rerankd, tmp_path):
+    """Each run's server has ports of its own, whatever the file says."""
+    text = GRID + "server: {grpc_port: 50999, http_port: 50998}\n"
+    runs = []
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.yaml").write_text(text)
+        runs.append(subprocess.Popen(command(rerankd, tmp_path / f"{name}.yaml", tmp_path / "out"), stderr=subprocess.PIPE, text=True))
+    for run in runs:
+        errors = run.communicate(timeout=120)[1]
+        assert run.returncode == 0, errors
+    ports = {json.loads((tmp_path / f"out/{name}_results.json").read_text())["runs"][0]["server"]["grpc"] for name in ("one", "two")}
+    assert len(ports) == 2 and not any("50999" in port for port in ports)
+
+
+def test_all_of_a_small_catalogue(rerankd, tmp_path):
+    """One that runs, one for hardware that is not here, one with a mistake: a summary with reasons, and an index page."""
+    catalogue = tmp_path / "catalogue"
+    catalogue.mkdir()
+    (catalogue / "base_config.yaml").write_text(BASE + "experiment: {batch_sizes: [2], warmup_iterations: 0, benchmark_requests: 100000}\n")
+    (catalogue / "01_runs.yaml").write_text("description: runs\n")
+    (catalogue / "02_elsewhere.yaml").write_text("model: {backend: mps, device: mps}\n")
+    (catalogue / "03_wrong.yaml").write_text("experiment: {batch_sizes: []}\n")
+    done = subprocess.run([rerankd, "experiment", "run", "--all", "--budget", "0.5s", "--out", tmp_path / "out", "--quiet"],
+                          capture_output=True, text=True, timeout=120, env={**os.environ, "RERANKD_EXPERIMENTS_DIR": str(catalogue)})
+    assert done.returncode == 2, done.stderr
+    summary = done.stderr.splitlines()[-3:]
+    assert summary[0].startswith("skipped 02_elsewhere: ") and "mps" in summary[0]
+    assert summary[1].startswith("failed 03_wrong: ") and "empty" in summary[1]
+    assert summary[2] == "3 experiments: 1 run, 1 skipped, 1 failed"
+    assert "stopped by the time budget of 0.5 s" in (tmp_path / "out/01_runs_results.md").read_text()
+    index = (tmp_path / "out/index.html").read_text()
+    assert "01_runs_results.html" in index and "02_elsewhere" in index

@@ -10,7 +10,7 @@ import time
 
 import pytest
 from hdrh.histogram import HdrHistogram
-from served import DISK_BYTES, Served, small_disk
+from served import Served, small_disk
 
 HTTP_PROTOCOLS = ["tei", "jina", "cohere", "infinity"]
 
@@ -205,14 +205,14 @@ def test_an_unreachable_target_is_a_clear_error(rerankd, protocol):
 @pytest.mark.parametrize("arguments, message", [
     (["--target", "http://h:1", "--protocol", "teii"], "did you mean 'tei'"),
     (["--target", "https://h", "--protocol", "tei"], "https"),
-    (["--target", "http://h:1", "--protocol", "tei", "--rate", "-1"], "--rate -1"),
+    (["--target", "http://h:1", "--protocol", "tei", "--rate", "-1"], "'-1'"),
     (["--target", "http://h:1", "--protocol", "tei", "--docs-per-request", "0"], "--docs-per-request 0"),
     (["--target", "http://h:1", "--protocol", "tei", "--rate", "1", "--concurrency", "2"], "excludes"),
     (["--target", "http://h:1", "--protocol", "tei", "--scenario", "online"], "single-stream"),
     (["--target", "http://h:1", "--protocol", "tei", "--log", "x.txt"], ".jsonl"),
     (["--protocol", "tei"], "--target is required"),
     (["--target", "http://h:1", "--protocol", "tei", "--rate", "fast"], "'fast'"),
-    (["--target", "http://h:1", "--protocol", "tei", "--rate", "0%"], "0%"),
+    (["--target", "http://h:1", "--protocol", "tei", "--rate", "0%"], "'0%' is not a rate"),
     (["--target", "http://h:1", "--protocol", "tei", "--find-max-rate"], "--slo-ms"),
     (["--target", "http://h:1", "--protocol", "tei", "--find-max-rate", "--rate", "5"], "excludes"),
     (["--target", "http://h:1", "--protocol", "tei", "--ideal"], "--rate"),
@@ -276,9 +276,9 @@ def test_a_full_disk_is_reported(rerankd, server, tmp_path):
     log = tmp_path / "log.jsonl"
     command = [rerankd, "load", "--target", address(server, "tei"), "--protocol", "tei", "--requests", "300", "--warm-up", "0",
                "--log", str(log)]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, preexec_fn=small_disk)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, preexec_fn=small_disk(20_000))
     assert done.returncode == 1 and f"{log} is incomplete" in done.stderr
-    assert 0 < log.stat().st_size <= DISK_BYTES
+    assert 0 < log.stat().st_size <= 20_000
 
 
 def test_api_key_file(rerankd, tmp_path):

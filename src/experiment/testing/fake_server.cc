@@ -1,10 +1,13 @@
 // A server for tests of the runner: speaks the wire of `rerankd serve` and scores nothing. Its behaviour is
 // scripted by the environment:
 //   FAKE_START=fail         ends at once, as a server that this machine cannot run
+//   FAKE_START=backend      the same where the configuration says backend mps
 //   FAKE_START=silent       never becomes ready
 //   FAKE_DIE_AFTER=N        ends without a word in request N (from 0; the resets do not matter)
 //   FAKE_FAULT=count|nan|error  what is wrong with the answers to requests of 3 pairs
 //   FAKE_METRICS=FILE       body of /metrics.json
+//   FAKE_RANKING=fail       refuses to rank
+// It ranks by the length of a document, rounded down to even numbers unless its configuration says fp32.
 #include <fmt/format.h>
 #include <grpcpp/server_builder.h>
 #include <netinet/in.h>
@@ -22,6 +25,7 @@
 #include <thread>
 
 #include "inference.grpc.pb.h"
+#include "open_inference.grpc.pb.h"
 
 namespace {
 
@@ -50,6 +54,30 @@ class FakeService final : public inference::InferenceService::Service {
  private:
   std::atomic<int> requests_{0};
 };
+
+class FakeRanking final : public inference::GRPCInferenceService::Service {
+ public:
+  explicit FakeRanking(bool exact) : exact_(exact) {}
+  grpc::Status ModelInfer(grpc::ServerContext*, const inference::ModelInferRequest* request,
+                          inference::ModelInferResponse* response) override {
+    if (Script("FAKE_RANKING") == "fail") return {grpc::StatusCode::INTERNAL, "no ranking"};
+    auto* scores = response->add_outputs()->mutable_contents();
+    for (const std::string& text : request->inputs(1).contents().bytes_contents())
+      scores->add_fp32_contents(static_cast<float>(exact_ ? text.size() : text.size() / 2 * 2));
+    return grpc::Status::OK;
+  }
+
+ private:
+  const bool exact_;
+};
+
+// Whether the configuration has this line.
+bool Says(int argc, char** argv, const std::string& line) {
+  if (argc < 4) return false;
+  std::stringstream text;
+  text << std::ifstream(argv[3]).rdbuf();
+  return text.str().find(line) != std::string::npos;
+}
 
 constexpr const char* kInfo =
     R"({"rerankd": {"instances": [{"name": "fake-0", "backend": "fake", "device": "cpu", "precision": "int8",
@@ -88,8 +116,9 @@ void ServeHttp(int listener) {
 
 }  // namespace
 
-int main() {
-  if (Script("FAKE_START") == "fail") {
+int main(int argc, char** argv) {
+  const bool not_here = Script("FAKE_START") == "backend" && Says(argc, argv, "backend: \"mps\"");
+  if (Script("FAKE_START") == "fail" || not_here) {
     fmt::print(stderr, "rerankd: FAILED_PRECONDITION: backend 'mps' is not in this build\n");
     return 1;
   }
@@ -100,10 +129,12 @@ int main() {
   sigaddset(&terminate, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &terminate, nullptr);
   FakeService service;
+  FakeRanking ranking(Says(argc, argv, "precision: \"fp32\""));
   int grpc_port = 0, http_port = 0;
   grpc::ServerBuilder builder;
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &grpc_port);
   builder.RegisterService(&service);
+  builder.RegisterService(&ranking);
   const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   const int listener = Listen(&http_port);
   std::thread(ServeHttp, listener).detach();

@@ -1,0 +1,182 @@
+#!/usr/bin/env python3
+"""Figures of the load generator and of what watching costs: writes docs/benchmarks/load.md and .json.
+
+    build/venv/bin/python bench/load/figures.py build/release/apps/rerankd/rerankd
+
+Run it on an idle machine (it says so when it is not): about five minutes. `--quick` is for trying the script.
+
+- overhead: CPU of `rerankd load` per 1,000 requests/s of one pair, open loop against the fake backend
+- timing error: sent - due, 99th percentile, of the same loads
+- histograms: percentiles against the request log, exactly sorted
+- watching: pairs/s of a server that is scraped every second and feeds a dashboard, against one that is left alone; rounds
+  take turns (A B B A)
+- rewriting: reports made again from raw data are the same bytes
+"""
+import argparse
+import contextlib
+import datetime
+import json
+import math
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests/e2e"), str(ROOT / "tools")]
+import ab  # noqa: E402
+from served import Served  # noqa: E402
+
+PROTOCOLS = ["rerankd", "tei"]
+SUFFIXES = [".md", ".csv", ".html"]
+
+
+def load(binary, server, protocol, *arguments):
+    target = server.grpc_address if protocol == "rerankd" else f"http://127.0.0.1:{server.http_port}"
+    command = [binary, "load", "--target", target, "--protocol", protocol, "--json", "--quiet", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if not done.stdout:
+        sys.exit(f"{' '.join(command)}: {done.stderr}")
+    return json.loads(done.stdout)
+
+
+def overhead(binary, seconds):
+    """{protocol: CPU share of a core per 1,000 requests/s, timing error p99 in ms}"""
+    rows = {}
+    with Served(binary, "--backend", "fake", "--set", "scheduler.max_queue_ms=10000") as server:
+        for protocol in PROTOCOLS:
+            result = load(binary, server, protocol, "--rate", 1000, "--duration", seconds)
+            per_s = result["requests"]["sent"] / result["seconds"]
+            rows[protocol] = {"requests_per_s": per_s, "failed": result["requests"]["failed"],
+                              "core_share_per_1000_per_s": result["client"]["cpu_s"] / result["seconds"] / (per_s / 1000),
+                              "timing_error_p99_ms": result["client"]["timing_error_ms"]["p99"]}
+    return rows
+
+
+def exact_percentile(ordered, percentile):
+    """The smallest value with at least `percentile` percent at or below it."""
+    return ordered[max(0, math.ceil(round(percentile * len(ordered) / 100, 6)) - 1)]
+
+
+def histograms(binary, requests, folder):
+    """Largest relative error of the printed percentiles against the log."""
+    log = folder / "log.jsonl"
+    with Served(binary, "--backend", "fake") as server:
+        result = load(binary, server, "tei", "--concurrency", 4, "--requests", requests, "--log", log)
+    ordered = sorted(json.loads(line)["latency_ms"] for line in log.open())
+    names = {"p50": 50, "p90": 90, "p95": 95, "p99": 99, "p99_9": 99.9, "max": 100}
+    errors = {name: abs(result["latency_ms"][name] / exact_percentile(ordered, p) - 1) for name, p in names.items()}
+    return {"requests": len(ordered), "largest_relative_error": max(errors.values()), "errors": errors}
+
+
+@contextlib.contextmanager
+def watched(server):
+    """Scrapes /metrics every second and reads the dashboard's events."""
+    stop = threading.Event()
+
+    def scrape():
+        while not stop.wait(1):
+            server.http("GET", "/metrics")
+
+    def listen():
+        with contextlib.suppress(OSError):
+            with urllib.request.urlopen(f"http://127.0.0.1:{server.http_port}/events", timeout=5) as events:
+                while not stop.is_set():
+                    events.readline()
+
+    threads = [threading.Thread(target=work) for work in (scrape, listen)]
+    for thread in threads:
+        thread.start()
+    yield
+    stop.set()
+    for thread in threads:
+        thread.join()
+
+
+def watching(binary, rounds, seconds):
+    """Ratios watched / left alone of pairs a second and of pairs a CPU-second of the server."""
+    samples = {"watched": [], "alone": []}
+    with Served(binary, "--backend", "native", model="tiny") as server:
+        pid = server.process.pid
+        measure = lambda: load(binary, server, "rerankd", "--concurrency", 4, "--docs-per-request", 20,  # noqa: E731
+                               "--duration", seconds, "--warm-up", 2, "--server-pid", pid)
+        measure()
+        for number in range(rounds):
+            for kind in ("watched", "alone") if number % 2 == 0 else ("alone", "watched"):
+                with watched(server) if kind == "watched" else contextlib.nullcontext():
+                    result = measure()
+                samples[kind].append((result["pairs_per_s"], result["server"]["pairs_per_cpu_s"]))
+    figures = {"rounds": rounds, "samples": samples}
+    for i, name in enumerate(["pairs_per_s", "pairs_per_cpu_s"]):
+        ratios = [a[i] / b[i] for a, b in zip(samples["watched"], samples["alone"])]
+        figures[name] = {"ratio": statistics.median(ratios), "interval": ab.bootstrap(ratios)}
+    return figures
+
+
+def rewriting(binary, folder):
+    """Whether each report is the same bytes when it is made again."""
+    base = [binary, "experiment"]
+    run = ["run", str(ROOT / "experiments/06a_concurrency.yaml"), "--set", "model.name=tiny", "--set",
+           "experiment.benchmark_requests=20", "--budget", "2s", "--out", str(folder), "--quiet"]
+    subprocess.run(base + run, check=True, capture_output=True)
+    [raw] = folder.glob("*_results.json")
+    before = {suffix: raw.with_suffix(suffix).read_bytes() for suffix in SUFFIXES}
+    for suffix in SUFFIXES:
+        raw.with_suffix(suffix).unlink()
+    subprocess.run(base + ["report", str(raw)], check=True, capture_output=True)
+    return {suffix: raw.with_suffix(suffix).read_bytes() == before[suffix] for suffix in SUFFIXES}
+
+
+def markdown(figures):
+    machine, watch = figures["machine"], figures["watching"]
+    lines = ["# The load generator, and what watching costs", "",
+             f"{figures['when']}; {machine['cpu']}, {machine['cores']} logical cores, {' '.join(machine['isa'])}; commit "
+             f"{machine['commit']}; load average at the start {figures['load_average']:.2f}. Written by", "",
+             "```", "build/venv/bin/python bench/load/figures.py build/release/apps/rerankd/rerankd", "```", "",
+             "| figure | target | measured |", "|---|---|---|"]
+    for protocol, row in figures["overhead"].items():
+        lines.append(f"| CPU of `rerankd load` per 1,000 requests/s, 1 pair each, `{protocol}` | below 2 % of a core | "
+                     f"{row['core_share_per_1000_per_s']:.2%} |")
+        lines.append(f"| sent - due, 99th percentile, at {row['requests_per_s']:.0f} requests/s, `{protocol}` | below 1 ms | "
+                     f"{row['timing_error_p99_ms']:.3f} ms |")
+    lines.append(f"| percentiles against the sorted log of {figures['histograms']['requests']} requests | within 0.1 % | "
+                 f"{figures['histograms']['largest_relative_error']:.4%} |")
+    for name, label in [("pairs_per_s", "pairs/s"), ("pairs_per_cpu_s", "pairs per CPU-second of the server")]:
+        low, high = watch[name]["interval"]
+        lines.append(f"| {label}, watched / left alone, {watch['rounds']} paired rounds | above 0.99 | "
+                     f"{watch[name]['ratio']:.4f} ({low:.4f} .. {high:.4f}) |")
+    same = all(figures["rewriting"].values())
+    lines += [f"| reports made again from raw data | the same bytes | {'the same' if same else figures['rewriting']} |", "",
+              "Watched: `/metrics` scraped every second and one dashboard open. The counters themselves cannot be turned off and are in",
+              "both. Intervals are bootstraps of the median ratio. Raw figures: [load.json](load.json).", ""]
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("binary")
+    parser.add_argument("--out", default=str(ROOT / "docs/benchmarks/load"), help="without its suffix")
+    parser.add_argument("--quick", action="store_true", help="seconds instead of minutes: figures of no worth")
+    arguments = parser.parse_args()
+    figures = {"when": f"{datetime.date.today()}", "machine": ab.machine(), "load_average": os.getloadavg()[0]}
+    if figures["load_average"] > 0.5:
+        print(f"warning: the load average is {figures['load_average']:.2f}: not an idle machine", file=sys.stderr)
+    quick = arguments.quick
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        figures["overhead"] = overhead(arguments.binary, 2 if quick else 20)
+        figures["histograms"] = histograms(arguments.binary, 2000 if quick else 50_000, folder)
+        figures["watching"] = watching(arguments.binary, 2 if quick else 9, 1 if quick else 6)
+        (folder / "out").mkdir()
+        figures["rewriting"] = rewriting(arguments.binary, folder / "out")
+    pathlib.Path(arguments.out + ".json").write_text(json.dumps(figures, indent=1) + "\n")
+    pathlib.Path(arguments.out + ".md").write_text(markdown(figures))
+    print(markdown(figures))
+
+
+if __name__ == "__main__":
+    main()

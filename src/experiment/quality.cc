@@ -1,0 +1,254 @@
+#include "experiment/quality.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "eval/agreement.h"
+#include "eval/metrics.h"
+#include "load/arrivals.h"
+#include "load/generator.h"
+#include "load/grpc_client.h"
+
+namespace rerankd::experiment {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kInFlight = 2;
+constexpr size_t kTop = 10;
+constexpr int kRelevant = 2;  // binary metrics count grades from here on, as `rerankd eval` does
+constexpr int kResamples = 2000;
+constexpr uint64_t kSeed = 1;
+
+// The first of `names` that is in `folder`; "" if none is.
+std::string FirstOf(const fs::path& folder, const std::vector<std::string>& names) {
+  std::error_code ignored;
+  for (const std::string& name : names)
+    if (fs::exists(folder / name, ignored)) return (folder / name).string();
+  return "";
+}
+
+Result<std::string> Needed(const fs::path& folder, const std::vector<std::string>& names) {
+  const std::string path = FirstOf(folder, names);
+  if (path.empty())
+    return NotFound(fmt::format("experiment.quality.data: {} has no {}", folder.string(), names.front()));
+  return path;
+}
+
+Result<std::string> RunFile(const fs::path& folder) {
+  const std::string beside = FirstOf(folder, {"run.trec", "run.trec.gz", "demo_run.trec"});
+  if (!beside.empty()) return beside;
+  std::vector<std::string> found;
+  std::error_code ignored;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder / "runs", ignored))
+    found.push_back(entry.path().string());
+  if (found.size() == 1) return found.front();
+  return NotFound(
+      fmt::format("experiment.quality.data: {} has no run.trec, and {} files in runs/ (1 is expected)",
+                  folder.string(), found.size()));
+}
+
+void Limit(const QualitySettings& settings, TrecRun* run) {
+  if (settings.queries > 0 && run->size() > static_cast<size_t>(settings.queries))
+    run->resize(static_cast<size_t>(settings.queries));
+  for (QueryRun& query : *run)
+    if (query.docs.size() > static_cast<size_t>(settings.documents))
+      query.docs.resize(static_cast<size_t>(settings.documents));
+}
+
+Result<std::string> TextOf(const Texts& texts, const std::string& id, const std::string& path) {
+  const auto found = texts.find(id);
+  if (found == texts.end())
+    return NotFound(fmt::format("{} has no text of '{}', which the run names", path, id));
+  return found->second;
+}
+
+Status ReadPairs(const std::string& queries_path, const std::string& corpus_path, QualitySet* set) {
+  std::unordered_set<std::string> wanted;
+  for (const QueryRun& query : set->candidates)
+    for (const ScoredDoc& doc : query.docs) wanted.insert(doc.id);
+  RERANKD_ASSIGN_OR_RETURN(const Texts queries, ReadTexts(queries_path, nullptr));
+  RERANKD_ASSIGN_OR_RETURN(const Texts corpus, ReadTexts(corpus_path, &wanted));
+  for (const QueryRun& query : set->candidates) {
+    RERANKD_ASSIGN_OR_RETURN(const std::string text, TextOf(queries, query.query_id, queries_path));
+    for (const ScoredDoc& doc : query.docs) {
+      RERANKD_ASSIGN_OR_RETURN(std::string document, TextOf(corpus, doc.id, corpus_path));
+      set->pairs.pairs.emplace_back(text, std::move(document));
+    }
+  }
+  set->pairs.info.pairs = static_cast<int64_t>(set->pairs.pairs.size());
+  return {};
+}
+
+// One request a query: its candidates are consecutive pairs.
+std::vector<load::Arrival> RequestsOf(const TrecRun& candidates) {
+  std::vector<load::Arrival> arrivals;
+  int64_t first = 0;
+  for (const QueryRun& query : candidates) {
+    const auto count = static_cast<int>(query.docs.size());
+    arrivals.push_back({{}, {static_cast<int64_t>(arrivals.size()), first, count}});
+    first += count;
+  }
+  return arrivals;
+}
+
+using Scores = std::unordered_map<std::string, double>;
+
+Scores ByDocument(const QueryRun& query) {
+  Scores scores;
+  for (const ScoredDoc& doc : query.docs) scores[doc.id] = doc.score;
+  return scores;
+}
+
+void AddDifferences(const TrecRun& ranked, const TrecRun& other, AgreementRecord* agreement) {
+  std::unordered_map<std::string, const QueryRun*> by_id;
+  for (const QueryRun& query : other) by_id[query.query_id] = &query;
+  double sum = 0;
+  int64_t count = 0;
+  for (const QueryRun& query : ranked) {
+    const auto found = by_id.find(query.query_id);
+    if (found == by_id.end()) continue;
+    const Scores scores = ByDocument(*found->second);
+    for (const ScoredDoc& doc : query.docs) {
+      const auto match = scores.find(doc.id);
+      if (match == scores.end()) continue;
+      const double difference = std::abs(doc.score - match->second);
+      agreement->max_difference = std::max(agreement->max_difference, difference);
+      sum += difference;
+      ++count;
+    }
+  }
+  agreement->mean_difference = count > 0 ? sum / static_cast<double>(count) : 0;
+}
+
+std::vector<double> NdcgOf(const QualitySet& set, const TrecRun& run) {
+  std::vector<double> values;
+  for (const QueryScore& score : Evaluate({Metric::Kind::kNdcg, kTop}, run, set.qrels, kRelevant))
+    values.push_back(score.value);
+  return values;
+}
+
+AgreementRecord AgreementWith(const QualitySet& set, const TrecRun& ranked, const TrecRun& other) {
+  const Agreement agreement = Compare(ranked, other, kTop);
+  AgreementRecord record;
+  record.queries = agreement.queries;
+  record.spearman = agreement.spearman;
+  record.kendall_tau = agreement.kendall_tau;
+  record.top10_overlap = agreement.top_overlap;
+  AddDifferences(ranked, other, &record);
+  if (set.qrels.empty()) return record;
+  const Interval change = PairedBootstrap(NdcgOf(set, ranked), NdcgOf(set, other), kResamples, kSeed);
+  record.has_ndcg = true;
+  record.ndcg10_change = change.mean;
+  record.ndcg10_low = change.low;
+  record.ndcg10_high = change.high;
+  return record;
+}
+
+double MeanOf(const Metric& metric, const QualitySet& set, const TrecRun& run) {
+  return Mean(Evaluate(metric, run, set.qrels, kRelevant));
+}
+
+}  // namespace
+
+Result<QualitySet> LoadQualitySet(const QualitySettings& settings) {
+  std::string folder = settings.data;
+  if (folder == "bundled") {
+    RERANKD_ASSIGN_OR_RETURN(folder, load::FindInstalled("RERANKD_DATA_DIR", "data"));
+  }
+  QualitySet set;
+  set.name = settings.data == "bundled" ? settings.data : fs::path(folder).filename().string();
+  RERANKD_ASSIGN_OR_RETURN(const std::string run, RunFile(folder));
+  RERANKD_ASSIGN_OR_RETURN(set.candidates, ReadRun(run));
+  Limit(settings, &set.candidates);
+  if (set.candidates.empty()) return InvalidArgument(run + " holds no query");
+  RERANKD_ASSIGN_OR_RETURN(const std::string queries,
+                           Needed(folder, {"queries.jsonl", "queries.jsonl.gz", "demo_queries.jsonl"}));
+  RERANKD_ASSIGN_OR_RETURN(const std::string corpus,
+                           Needed(folder, {"corpus.jsonl", "corpus.jsonl.gz", "demo_corpus.jsonl"}));
+  RERANKD_RETURN_IF_ERROR(ReadPairs(queries, corpus, &set));
+  const std::string qrels = FirstOf(folder, {"qrels.tsv", "qrels/test.tsv", "demo_qrels.tsv"});
+  if (!qrels.empty()) {
+    RERANKD_ASSIGN_OR_RETURN(set.qrels, ReadQrels(qrels));
+  }
+  // Queries that were left out are not judged here: they would count 0.
+  std::unordered_set<std::string> kept;
+  for (const QueryRun& query : set.candidates) kept.insert(query.query_id);
+  if (settings.queries > 0)
+    std::erase_if(set.qrels, [&](const auto& entry) { return !kept.contains(entry.first); });
+  if (!settings.scores.empty()) {
+    RERANKD_ASSIGN_OR_RETURN(set.given, ReadRun(settings.scores));
+  }
+  return set;
+}
+
+Result<TrecRun> RankOnServer(const QualitySet& set, const std::string& grpc_address, const std::string& model,
+                             const std::atomic<bool>& interrupt) {
+  const load::Workload workload(set.pairs, true);
+  load::GrpcTarget target;
+  target.address = grpc_address;
+  target.model = model;
+  RERANKD_ASSIGN_OR_RETURN(const auto client, load::MakeGrpcClient("kserve", target, workload));
+  TrecRun ranked = set.candidates;
+  Status status;
+  load::LoadPlan plan;
+  plan.in_flight = kInFlight;
+  plan.stop_on_failure = true;
+  load::LoadHooks hooks;
+  hooks.sink = [&](const load::Sample& sample) {
+    if (sample.reply.outcome != load::Outcome::kOk) {
+      if (status.ok()) status = Unavailable("ranking on the server: " + sample.reply.detail);
+      return;
+    }
+    QueryRun& query = ranked[static_cast<size_t>(sample.work.index)];
+    for (size_t i = 0; i < query.docs.size(); ++i)
+      query.docs[i].score = static_cast<double>(sample.reply.scores[i]);
+  };
+  const auto arrivals = load::MakeReplay(RequestsOf(set.candidates));
+  const load::LoadStats stats = load::RunLoad(plan, *arrivals, *client, interrupt, hooks);
+  RERANKD_RETURN_IF_ERROR(status);
+  if (stats.sent < static_cast<int64_t>(ranked.size())) return Cancelled("interrupted while ranking");
+  for (QueryRun& query : ranked) SortAsTrecEval(&query.docs);
+  return ranked;
+}
+
+QualityRecord MeasureQuality(const QualitySet& set, const TrecRun& ranked, const TrecRun* fp32) {
+  QualityRecord record;
+  record.data = set.name;
+  record.queries = static_cast<int>(ranked.size());
+  record.pairs = set.pairs.info.pairs;
+  if (!set.qrels.empty()) {
+    const Metric ndcg{Metric::Kind::kNdcg, kTop}, mrr{Metric::Kind::kMrr, kTop};
+    record.has_qrels = true;
+    record.ndcg10 = MeanOf(ndcg, set, ranked);
+    record.mrr10 = MeanOf(mrr, set, ranked);
+    record.first_stage_ndcg10 = MeanOf(ndcg, set, set.candidates);
+    record.first_stage_mrr10 = MeanOf(mrr, set, set.candidates);
+  }
+  if (fp32 != nullptr) record.fp32 = AgreementWith(set, ranked, *fp32);
+  if (set.given) record.given = AgreementWith(set, ranked, *set.given);
+  return record;
+}
+
+std::string ReferenceKey(const Settings& settings) {
+  const InstanceSettings& i = settings.instances.front();
+  const DocumentSettings& d = settings.documents;
+  const QualitySettings& q = settings.experiment.quality;
+  return fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", i.model, i.backend, i.device, i.max_length,
+                     d.overflow, d.max_tokens_per_query, d.max_tokens_per_doc, d.window, d.stride,
+                     d.max_windows, q.data, q.queries, q.documents);
+}
+
+Settings InFp32(Settings settings) {
+  for (InstanceSettings& instance : settings.instances) instance.precision = "fp32";
+  return settings;
+}
+
+}  // namespace rerankd::experiment
