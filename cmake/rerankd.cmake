@@ -59,3 +59,45 @@ function(rerankd_test name)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT})
 endfunction()
+
+# Optional backends: RERANKD_<NAME> is AUTO (built where the engine's package is found), ON (an error where it is not) or
+# OFF. Engines are looked for in RERANKD_ENGINES, the folder of Python packages that `make backends` fills.
+set(RERANKD_PLUGIN_DIR ${CMAKE_BINARY_DIR}/apps/rerankd/plugins)
+file(GLOB RERANKD_ENGINES_FOUND ${CMAKE_SOURCE_DIR}/build/backends-venv/lib/python3*/site-packages)
+set(RERANKD_ENGINES "${RERANKD_ENGINES_FOUND}" CACHE PATH "site-packages folder with torch and openvino")
+if(NOT RERANKD_ENGINES)
+  set(RERANKD_ENGINES "${RERANKD_ENGINES_FOUND}" CACHE PATH "" FORCE)  # made since the last configuration
+endif()
+foreach(plugin ONNX OPENVINO TORCH)
+  set(RERANKD_${plugin} AUTO CACHE STRING "Build the backend plugin: AUTO | ON | OFF")
+endforeach()
+
+# rerankd_find_engine(<NAME> <file of its package>): sets <NAME>_FOUND, or fails where the option says ON.
+function(rerankd_find_engine name file)
+  set(${name}_FOUND FALSE PARENT_SCOPE)
+  if(RERANKD_${name} STREQUAL "OFF")
+    return()
+  endif()
+  if(RERANKD_ENGINES AND EXISTS ${RERANKD_ENGINES}/${file})
+    set(${name}_FOUND TRUE PARENT_SCOPE)
+  elseif(RERANKD_${name} STREQUAL "AUTO")
+    message(STATUS "backend plugin ${name}: skipped, no ${file} in '${RERANKD_ENGINES}' (`make backends` gets it)")
+  else()
+    message(FATAL_ERROR "RERANKD_${name}=ON, but there is no ${file} in '${RERANKD_ENGINES}': run `make backends`")
+  endif()
+endfunction()
+
+# rerankd_plugin(<name> SRCS ... DEPS ...): the shared object rerankd_<name>.so beside the binary.
+function(rerankd_plugin name)
+  cmake_parse_arguments(ARG "" "" "SRCS;DEPS" ${ARGN})
+  add_library(rerankd_plugin_${name} MODULE ${ARG_SRCS})
+  target_link_libraries(rerankd_plugin_${name} PRIVATE ${ARG_DEPS})
+  set_target_properties(rerankd_plugin_${name} PROPERTIES PREFIX "" OUTPUT_NAME rerankd_${name} CXX_VISIBILITY_PRESET hidden
+    LIBRARY_OUTPUT_DIRECTORY ${RERANKD_PLUGIN_DIR})
+  # Its copies of our own code stay its own; libraries that its parts would use but it does not are not loaded.
+  target_link_options(rerankd_plugin_${name} PRIVATE LINKER:--exclude-libs,ALL LINKER:--as-needed)
+  if(NOT RERANKD_SANITIZE)
+    target_link_options(rerankd_plugin_${name} PRIVATE LINKER:-z,defs)
+  endif()
+  set_property(GLOBAL APPEND PROPERTY RERANKD_PLUGINS rerankd_plugin_${name})
+endfunction()

@@ -27,8 +27,15 @@ nlohmann::ordered_json DescribeMachine() {
 
 nlohmann::ordered_json DescribeBackends() {
   auto backends = nlohmann::ordered_json::array();
-  for (const BackendDescription& backend : AvailableBackends())
-    backends.push_back({{"name", backend.name}, {"devices", backend.devices}, {"details", backend.details}});
+  for (const BackendDescription& backend : AvailableBackends()) {
+    nlohmann::ordered_json entry = {
+        {"name", backend.name}, {"devices", backend.devices}, {"details", backend.details}};
+    if (!backend.missing.empty()) {
+      entry["missing"] = backend.missing;
+      entry["get"] = backend.get;
+    }
+    backends.push_back(std::move(entry));
+  }
   return backends;
 }
 

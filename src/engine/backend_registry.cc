@@ -4,30 +4,37 @@
 #include "backends/native/native_backend.h"
 #include "base/text.h"
 #include "engine/engine.h"
+#include "engine/plugin_loader.h"
 #include "kernels/dispatch.h"
 
 namespace rerankd {
 namespace {
 
-// Backends that rerankd knows but that this build has no adapter for.
-const std::vector<std::string>& AbsentBackends() {
-  static const std::vector<std::string> names = {"pytorch", "mps",      "cuda",     "compiled",
-                                                 "onnx",    "tensorrt", "openvino", "mlx"};
-  return names;
+BackendDescription DescribePlugin(const PluginBackend& backend) {
+  BackendDescription description{std::string(backend.name), {}, "", "", ""};
+  const auto plugin = LoadPlugin(backend.plugin);
+  if (!plugin.ok()) {
+    description.missing = plugin.status().message();
+    description.get = std::string(backend.get);
+    return description;
+  }
+  PluginDescription found = (*plugin)->Describe(description.name);
+  description.devices = std::move(found.devices);
+  description.details = std::move(found.details);
+  description.missing = std::move(found.missing);
+  description.get = std::move(found.get);
+  return description;
 }
 
 std::string WhatThereIs() {
   std::vector<std::string> names;
   for (const BackendDescription& backend : AvailableBackends())
-    names.push_back(backend.name + " (" + Join(backend.devices, ", ") + ")");
-  return "this build has " + Join(names, ", ") + "; --set model.backend=native runs everywhere";
+    if (backend.missing.empty()) names.push_back(backend.name + " (" + Join(backend.devices, ", ") + ")");
+  return "here are " + Join(names, ", ") + "; --set model.backend=native runs everywhere";
 }
 
 Status UnknownBackend(const std::string& name) {
-  std::vector<std::string> known = AbsentBackends();
-  for (const std::string& absent : known)
-    if (absent == name)
-      return FailedPrecondition("backend '" + name + "' is not in this build: " + WhatThereIs());
+  std::vector<std::string> known;
   for (const BackendDescription& backend : AvailableBackends()) known.push_back(backend.name);
   return InvalidArgument("unknown backend '" + name + "'" + Hint(name, known) + ": " + WhatThereIs());
 }
@@ -36,14 +43,31 @@ Status UnknownBackend(const std::string& name) {
 
 std::vector<BackendDescription> AvailableBackends() {
   const auto kernels = ChooseKernelsFromEnvironment();
-  return {{"native", {"cpu"}, kernels.ok() ? std::string((*kernels)->name) : kernels.status().message()},
-          {"fake", {"cpu"}, "for tests: scores mean nothing"}};
+  std::vector<BackendDescription> backends = {
+      {"native", {"cpu"}, kernels.ok() ? std::string((*kernels)->name) : kernels.status().message(), "", ""},
+      {"fake", {"cpu"}, "for tests: scores mean nothing", "", ""}};
+  for (const PluginBackend& backend : PluginBackends()) backends.push_back(DescribePlugin(backend));
+  return backends;
 }
 
 Result<BackendRegistry::Backends> BackendRegistry::Make(const BackendRequest& request) {
   if (request.settings.backend == "native") return MakeNative(request);
   if (request.settings.backend == "fake") return MakeFake(request);
-  return UnknownBackend(request.settings.backend);
+  return MakeFromPlugin(request);
+}
+
+Result<BackendRegistry::Backends> BackendRegistry::MakeFromPlugin(const BackendRequest& request) {
+  const InstanceSettings& settings = request.settings;
+  const PluginBackend* backend = FindPluginBackend(settings.backend);
+  if (backend == nullptr) return UnknownBackend(settings.backend);
+  const auto plugin = LoadPlugin(backend->plugin);
+  if (!plugin.ok())
+    return FailedPrecondition("backend '" + settings.backend + "' is not here: " + plugin.status().message() +
+                              "; get it with: " + std::string(backend->get) + "; " + WhatThereIs());
+  // Backends that are named after their device need no other setting.
+  const std::string device = settings.device == "cpu" ? std::string(backend->device) : settings.device;
+  return (*plugin)->Make({settings.backend, device, settings.precision, settings.compile_mode,
+                          request.directory, request.workers});
 }
 
 Result<BackendRegistry::Backends> BackendRegistry::MakeNative(const BackendRequest& request) {

@@ -27,14 +27,16 @@ struct BackendRequest {
 // thread.
 class BackendRegistry {
  public:
-  // One backend for each worker, not warmed up. kInvalidArgument for an unknown name, kFailedPrecondition for
-  // a backend or device that this build or machine lacks: both say what there is.
+  // One backend for each worker (fewer on a device that serves one stream), not warmed up. kInvalidArgument
+  // for an unknown name, kFailedPrecondition for a backend or device that this build or machine lacks: both
+  // say what there is.
   Result<std::vector<std::unique_ptr<Backend>>> Make(const BackendRequest& request);
 
  private:
   using Backends = std::vector<std::unique_ptr<Backend>>;
   Result<Backends> MakeNative(const BackendRequest& request);
   Result<Backends> MakeFake(const BackendRequest& request);
+  Result<Backends> MakeFromPlugin(const BackendRequest& request);
 
   std::map<std::pair<std::string, std::string>, std::shared_ptr<const NativeModel>> native_models_;
 };

@@ -64,11 +64,13 @@ class Engine {
   virtual EngineStats stats() const = 0;
 };
 
-// What this build can run, for `inspect` and for messages about a backend that is missing.
+// What can run here, for `inspect` and for messages about a backend that is missing. Loads all plugins.
 struct BackendDescription {
   std::string name;                  // the value of model.backend
   std::vector<std::string> devices;  // the values of model.device that work here
   std::string details;               // ISA, engine version
+  std::string missing;               // exact reason why it cannot run here; empty where it can
+  std::string get;                   // command or sentence that gets what is missing
 };
 std::vector<BackendDescription> AvailableBackends();
 

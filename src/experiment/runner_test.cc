@@ -200,7 +200,7 @@ TEST_F(ExperimentTest, AServerThatThisMachineCannotRunIsSkippedOnlyWhenAsked) {
   SetScript("FAKE_START", "fail");
   ExperimentOptions options = Options("  concurrency_levels: [1, 2]\n");
   EXPECT_EQ(Run(options), 1);
-  EXPECT_THAT(Record().runs[0].cells[1].error, HasSubstr("backend 'mps' is not in this build"));
+  EXPECT_THAT(Record().runs[0].cells[1].error, HasSubstr("backend 'mps' is not here"));
   options.run.skip_unavailable = true;
   EXPECT_EQ(Run(options), 0);
   EXPECT_TRUE(Record().runs[0].cells[1].skipped);

@@ -47,30 +47,6 @@ Rows Bert::MakeRows(int count, int width, bool product_input) {
   return out;
 }
 
-Status Bert::Check(const EncodedPair& pair) const {
-  const ModelConfig& c = config();
-  if (pair.ids.empty() || pair.ids.size() != pair.type_ids.size()) {
-    return InvalidArgument("a pair of " + std::to_string(pair.ids.size()) + " token ids and " +
-                           std::to_string(pair.type_ids.size()) +
-                           " type ids; at least one token, and as many types, are needed");
-  }
-  if (Length(pair) > c.max_positions) {
-    return InvalidArgument("a pair of " + std::to_string(Length(pair)) + " tokens; the model reads at most " +
-                           std::to_string(c.max_positions) + ": truncate it");
-  }
-  for (const int32_t id : pair.ids) {
-    if (id < 0 || id >= c.vocab_size)
-      return InvalidArgument("token id " + std::to_string(id) + "; the model has " +
-                             std::to_string(c.vocab_size) + " embeddings: tokenizer and model do not match");
-  }
-  for (const uint8_t type : pair.type_ids) {
-    if (type >= c.type_vocab_size)
-      return InvalidArgument("token type " + std::to_string(type) + "; the model has " +
-                             std::to_string(c.type_vocab_size));
-  }
-  return {};
-}
-
 Status Bert::Forward(std::span<const EncodedPair> pairs, const CancelFlag& cancel, std::span<float> logits) {
   Embed(pairs);
   const size_t last = weights_->layers.size() - 1;

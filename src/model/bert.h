@@ -27,10 +27,7 @@ class Bert {
   int max_tokens() const { return max_tokens_; }
   int64_t workspace_bytes() const { return arena_.bytes(); }
 
-  // kInvalidArgument unless `pair` has 1 .. max_positions tokens, all inside the embedding tables.
-  Status Check(const EncodedPair& pair) const;
-
-  // logits[i * num_labels + l] of pair i. The pairs passed Check and have at most max_tokens() together.
+  // logits[i * num_labels + l] of pair i. The pairs passed CheckPair and have at most max_tokens() together.
   // kCancelled if `cancel` was seen between two layers.
   Status Forward(std::span<const EncodedPair> pairs, const CancelFlag& cancel, std::span<float> logits);
 

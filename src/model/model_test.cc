@@ -294,12 +294,13 @@ TEST(ModelErrorsTest, PairsThatTheTablesCannotHoldAreRefused) {
   std::vector<int32_t> ids(61, 5);
   std::vector<uint8_t> types(61, 1);
   const auto check = [&](size_t n) {
-    return bert.Check({std::span(ids).first(n), std::span(types).first(n)});
+    return CheckPair(bert.config(), {std::span(ids).first(n), std::span(types).first(n)});
   };
   EXPECT_TRUE(check(60).ok());
   EXPECT_THAT(check(61).message(), testing::HasSubstr("61 tokens; the model reads at most 60"));
   EXPECT_EQ(check(0).code(), Code::kInvalidArgument);
-  EXPECT_EQ(bert.Check({std::span(ids).first(3), std::span(types).first(2)}).code(), Code::kInvalidArgument);
+  EXPECT_EQ(CheckPair(bert.config(), {std::span(ids).first(3), std::span(types).first(2)}).code(),
+            Code::kInvalidArgument);
   ids[1] = 97;
   EXPECT_THAT(check(2).message(), testing::HasSubstr("token id 97; the model has 97"));
   ids[1] = -1;

@@ -243,4 +243,38 @@ Status CheckVocabulary(const ModelConfig& config, int tokenizer_size) {
                                : ": the vocabulary belongs to another model"));
 }
 
+Status CheckPair(const ModelConfig& config, const EncodedPair& pair) {
+  if (pair.ids.empty() || pair.ids.size() != pair.type_ids.size()) {
+    return InvalidArgument("a pair of " + std::to_string(pair.ids.size()) + " token ids and " +
+                           std::to_string(pair.type_ids.size()) +
+                           " type ids; at least one token, and as many types, are needed");
+  }
+  if (pair.ids.size() > static_cast<size_t>(config.max_positions)) {
+    return InvalidArgument("a pair of " + std::to_string(pair.ids.size()) +
+                           " tokens; the model reads at most " + std::to_string(config.max_positions) +
+                           ": truncate it");
+  }
+  for (const int32_t id : pair.ids) {
+    if (id < 0 || id >= config.vocab_size)
+      return InvalidArgument("token id " + std::to_string(id) + "; the model has " +
+                             std::to_string(config.vocab_size) +
+                             " embeddings: tokenizer and model do not match");
+  }
+  for (const uint8_t type : pair.type_ids) {
+    if (type >= config.type_vocab_size)
+      return InvalidArgument("token type " + std::to_string(type) + "; the model has " +
+                             std::to_string(config.type_vocab_size));
+  }
+  return {};
+}
+
+Status CheckBatch(const ModelConfig& config, const Batch& batch, size_t room) {
+  const size_t logits = batch.pairs().size() * static_cast<size_t>(config.num_labels);
+  if (room != logits)
+    return InvalidArgument("room for " + std::to_string(room) + " logits; the batch has " +
+                           std::to_string(logits));
+  for (const EncodedPair& pair : batch.pairs()) RERANKD_RETURN_IF_ERROR(CheckPair(config, pair));
+  return {};
+}
+
 }  // namespace rerankd

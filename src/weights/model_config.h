@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "core/encoding.h"
 #include "core/scoring.h"
 
 namespace rerankd {
@@ -49,5 +50,10 @@ Result<ModelConfig> LoadModelConfig(const std::string& directory);
 
 // Do the ids of a tokenizer with `tokenizer_size` pieces fit the embedding table of the model?
 Status CheckVocabulary(const ModelConfig& config, int tokenizer_size);
+
+// kInvalidArgument unless `pair` has 1 .. max_positions tokens, all inside the embedding tables.
+Status CheckPair(const ModelConfig& config, const EncodedPair& pair);
+// All pairs, and that there is room for exactly their logits.
+Status CheckBatch(const ModelConfig& config, const Batch& batch, size_t room);
 
 }  // namespace rerankd

@@ -86,11 +86,7 @@ class NativeBackend final : public Backend {
                BatchStats* stats) override {
     const TimePoint start = SteadyClock::Get().Now();
     const size_t labels = static_cast<size_t>(caps_.num_labels);
-    if (logits.size() != batch.pairs().size() * labels) {
-      return InvalidArgument("room for " + std::to_string(logits.size()) + " logits; the batch has " +
-                             std::to_string(batch.pairs().size() * labels));
-    }
-    for (const EncodedPair& pair : batch.pairs()) RERANKD_RETURN_IF_ERROR(bert_.Check(pair));
+    RERANKD_RETURN_IF_ERROR(CheckBatch(model_->config(), batch, logits.size()));
     std::span<const EncodedPair> rest = batch.pairs();
     while (!rest.empty()) {
       const size_t count = SliceSize(rest);

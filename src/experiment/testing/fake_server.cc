@@ -119,7 +119,7 @@ void ServeHttp(int listener) {
 int main(int argc, char** argv) {
   const bool not_here = Script("FAKE_START") == "backend" && Says(argc, argv, "backend: \"mps\"");
   if (Script("FAKE_START") == "fail" || not_here) {
-    fmt::print(stderr, "rerankd: FAILED_PRECONDITION: backend 'mps' is not in this build\n");
+    fmt::print(stderr, "rerankd: FAILED_PRECONDITION: backend 'mps' is not here\n");
     return 1;
   }
   if (Script("FAKE_START") == "silent") pause();

@@ -1,0 +1,68 @@
+// What all backends that run a rectangle have in common: pairs sorted by length, cut into rectangles with
+// little padding, checked, and their logits put back in order. A derived class runs one rectangle.
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/backend.h"
+#include "weights/model_config.h"
+
+namespace rerankd {
+
+// Row-major [rows x longest]; behind the end of a pair everything is 0.
+struct PaddedBatch {
+  int rows = 0, longest = 0;
+  std::vector<int64_t> ids, type_ids, mask;
+};
+
+class PaddedBackend : public Backend {
+ public:
+  const BackendCaps& caps() const override { return caps_; }
+  Status Warmup(std::span<const int> lengths) override;
+  // Looks at `cancel` before each rectangle: a running one cannot be stopped.
+  Status Score(const Batch& batch, const CancelFlag& cancel, std::span<float> logits,
+               BatchStats* stats) override;
+  // Unhealthy for good once kMaxFailures rectangles in a row have failed: the device is lost.
+  Status health() const override { return health_; }
+
+  static constexpr int kMaxFailures = 3;
+
+ protected:
+  // caps.padded, num_labels and max_tokens are filled in from `config`.
+  PaddedBackend(BackendCaps caps, const ModelConfig& config);
+
+  // logits[r * num_labels + l] of row r. May throw.
+  virtual Status Run(const PaddedBatch& in, std::span<float> logits) = 0;
+
+ private:
+  void Fill(const Batch& batch, std::span<const int> rows);
+  Status RunGuarded(std::span<float> logits);
+  Status Note(Status status);
+
+  BackendCaps caps_;
+  const ModelConfig config_;
+  PaddedBatch in_;
+  std::vector<int> order_;
+  std::vector<float> out_;
+  int failures_ = 0;  // in a row
+  Status health_;
+};
+
+// The result of `make`, or what it throws as kFailedPrecondition with `context` in front.
+template <typename F>
+auto Caught(const std::string& context, F make) -> decltype(make()) {
+  try {
+    return make();
+  } catch (const std::exception& error) {
+    return FailedPrecondition(context + ": " + error.what());
+  }
+}
+
+// "device 'x' of backend y: reason" as kFailedPrecondition.
+Status NoSuchDevice(const std::string& device, const std::string& backend, const std::string& reason);
+
+}  // namespace rerankd

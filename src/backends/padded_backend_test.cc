@@ -1,0 +1,147 @@
+#include "backends/padded_backend.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <new>
+#include <stdexcept>
+
+namespace rerankd {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+ModelConfig Config() {
+  ModelConfig config;
+  config.vocab_size = 100;
+  config.max_positions = 8;
+  config.type_vocab_size = 2;
+  config.num_labels = 2;
+  return config;
+}
+
+// Logit 0 = sum of ids x (1 + type) under the mask, logit 1 = width of the rectangle.
+class SumBackend final : public PaddedBackend {
+ public:
+  explicit SumBackend(int batch_tokens = 16) : PaddedBackend(Caps(batch_tokens), Config()) {}
+
+  BackendUsage usage() const override { return {}; }
+
+  std::vector<int> rows;         // of each rectangle
+  int fail = 0;                  // so many next rectangles fail
+  CancelFlag* cancel = nullptr;  // pulled in the first rectangle
+
+ protected:
+  Status Run(const PaddedBatch& in, std::span<float> logits) override {
+    rows.push_back(in.rows);
+    if (cancel != nullptr) cancel->Cancel();
+    if (fail > 0 && fail-- % 2 == 0) throw std::runtime_error("the device said no");
+    if (fail > 0) return Internal("broken");
+    for (int r = 0; r < in.rows; ++r) {
+      float sum = 0;
+      for (int c = 0; c < in.longest; ++c) {
+        const auto at = static_cast<size_t>(r * in.longest + c);
+        EXPECT_TRUE(in.mask[at] == 1 || (in.ids[at] == 0 && in.type_ids[at] == 0));
+        sum += static_cast<float>(in.mask[at] * in.ids[at] * (1 + in.type_ids[at]));
+      }
+      logits[static_cast<size_t>(r * 2)] = sum;
+      logits[static_cast<size_t>(r * 2 + 1)] = static_cast<float>(in.longest);
+    }
+    return {};
+  }
+
+ private:
+  static BackendCaps Caps(int batch_tokens) {
+    BackendCaps caps;
+    caps.name = "sum";
+    caps.batch_tokens = batch_tokens;
+    return caps;
+  }
+};
+
+struct Pairs {
+  explicit Pairs(std::initializer_list<int> lengths) {
+    for (const int length : lengths) {
+      for (int t = 0; t < length; ++t) pairs.PushToken(t + 1, t == length - 1);
+      pairs.ClosePair(length);
+    }
+    for (int i = 0; i < pairs.size(); ++i) batch.Add(pairs[i]);
+  }
+  EncodedPairs pairs;
+  Batch batch;
+};
+
+TEST(PaddedBackend, SortsByLengthCutsAndKeepsOrder) {
+  SumBackend backend;
+  const Pairs pairs({2, 8, 3, 7, 2});  // 2 rows of 8, then 3 of 3
+  std::vector<float> logits(10);
+  BatchStats stats;
+  ASSERT_TRUE(backend.Score(pairs.batch, CancelFlag(), logits, &stats).ok());
+  EXPECT_THAT(backend.rows, ElementsAre(2, 3));
+  EXPECT_EQ(stats.padded_tokens, 2 * 8 + 3 * 3);
+  EXPECT_THAT(logits, ElementsAre(5, 3, 44, 8, 9, 3, 35, 8, 5, 3));
+}
+
+TEST(PaddedBackend, APairLongerThanTheBudgetRunsAlone) {
+  SumBackend backend(4);
+  const Pairs pairs({8, 8});
+  std::vector<float> logits(4);
+  ASSERT_TRUE(backend.Score(pairs.batch, CancelFlag(), logits, nullptr).ok());
+  EXPECT_THAT(backend.rows, ElementsAre(1, 1));
+}
+
+TEST(PaddedBackend, CapsTellTheSchedulerThatPaddingCosts) {
+  const SumBackend backend;
+  EXPECT_TRUE(backend.caps().padded);
+  EXPECT_EQ(backend.caps().max_tokens, 8);
+  EXPECT_EQ(backend.caps().num_labels, 2);
+}
+
+TEST(PaddedBackend, RefusesWhatTheModelCannotHold) {
+  SumBackend backend;
+  const Pairs pairs({9});
+  std::vector<float> logits(2);
+  EXPECT_EQ(backend.Score(pairs.batch, CancelFlag(), logits, nullptr).code(), Code::kInvalidArgument);
+  EXPECT_EQ(backend.Score(Pairs({1}).batch, CancelFlag(), {}, nullptr).code(), Code::kInvalidArgument);
+  EXPECT_TRUE(backend.Score(Batch(), CancelFlag(), {}, nullptr).ok());
+  EXPECT_TRUE(backend.rows.empty());
+}
+
+TEST(PaddedBackend, StopsBetweenRectangles) {
+  SumBackend backend;
+  CancelFlag cancel;
+  backend.cancel = &cancel;
+  const Pairs pairs({8, 8, 8});
+  std::vector<float> logits(6);
+  EXPECT_EQ(backend.Score(pairs.batch, cancel, logits, nullptr).code(), Code::kCancelled);
+  EXPECT_THAT(backend.rows, ElementsAre(2));
+}
+
+TEST(PaddedBackend, RecoversFromAFailureAndIsUnhealthyAfterThree) {
+  SumBackend backend;
+  const Pairs pairs({2});
+  std::vector<float> logits(2);
+  const auto score = [&] { return backend.Score(pairs.batch, CancelFlag(), logits, nullptr); };
+  backend.fail = 2;
+  EXPECT_THAT(score().message(), HasSubstr("sum failed on 1 x 2 tokens: the device said no"));
+  backend.fail = 0;
+  EXPECT_TRUE(score().ok());
+  EXPECT_TRUE(backend.health().ok());
+  for (int i = 0; i < 3; ++i) {
+    backend.fail = 2;
+    EXPECT_FALSE(score().ok());
+  }
+  EXPECT_EQ(backend.health().code(), Code::kUnavailable);
+  EXPECT_THAT(backend.health().message(), HasSubstr("3 failures in a row"));
+}
+
+TEST(PaddedBackend, WarmsUpOneRowAndFullRectangles) {
+  SumBackend backend;
+  const int lengths[] = {4, 100};
+  ASSERT_TRUE(backend.Warmup(lengths).ok());
+  EXPECT_THAT(backend.rows, ElementsAre(1, 4, 1, 2));
+}
+
+}  // namespace
+}  // namespace rerankd
