@@ -1,0 +1,79 @@
+#include "backends/onnx/runtime.h"
+
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+
+#include "base/text.h"
+
+namespace rerankd::ort {
+namespace {
+
+constexpr const char* kVariable = "RERANKD_ONNXRUNTIME";
+constexpr const char* kLibrary = "libonnxruntime.so.1";
+
+std::vector<std::string> Candidates() {
+  const char* chosen = std::getenv(kVariable);
+  if (chosen != nullptr && *chosen != '\0') return {chosen};
+  std::vector<std::string> candidates;
+  Dl_info self;
+  if (dladdr(reinterpret_cast<const void*>(&Candidates), &self) != 0)
+    candidates.push_back((std::filesystem::path(self.dli_fname).parent_path() / kLibrary).string());
+  candidates.emplace_back(kLibrary);
+  candidates.emplace_back("libonnxruntime.so");
+  return candidates;
+}
+
+}  // namespace
+
+Result<const Runtime*> Runtime::Get() {
+  static const Result<const Runtime*> runtime = Load();
+  return runtime;
+}
+
+Result<const Runtime*> Runtime::Load() {
+  std::vector<std::string> reasons;
+  for (const std::string& path : Candidates()) {
+    auto* runtime = new Runtime;  // of the process: engines do not like to be unloaded
+    const Status started = runtime->Start(path);
+    if (started.ok()) return runtime;
+    delete runtime;
+    reasons.push_back(started.message());
+  }
+  return FailedPrecondition("no ONNX Runtime library: " + Join(reasons, "; ") + " (" + kVariable +
+                            " names another)");
+}
+
+Status Runtime::Start(const std::string& path) {
+  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) return FailedPrecondition(dlerror());
+  const auto base = reinterpret_cast<const ApiBase* (*)()>(dlsym(library, "OrtGetApiBase"));
+  if (base == nullptr) return FailedPrecondition(path + " has no OrtGetApiBase: not ONNX Runtime");
+  path_ = path;
+  version_ = base()->GetVersionString();
+  table_ = base()->GetApi(kOrtApiVersion);
+  if (table_ == nullptr)
+    return FailedPrecondition(path + " is ONNX Runtime " + version_ + "; 1." +
+                              std::to_string(kOrtApiVersion) + " or newer is needed");
+  RERANKD_RETURN_IF_ERROR(Call<CreateEnv>(kFatal, "rerankd", &env_));
+  char** names = nullptr;
+  int count = 0;
+  RERANKD_RETURN_IF_ERROR(Call<GetAvailableProviders>(&names, &count));
+  providers_.assign(names, names + count);
+  return Call<ReleaseAvailableProviders>(names, count);
+}
+
+bool Runtime::Has(const std::string& provider) const {
+  return std::find(providers_.begin(), providers_.end(), provider) != providers_.end();
+}
+
+Status Runtime::Convert(OrtStatus* status) const {
+  if (status == nullptr) return {};
+  std::string message = Function<GetErrorMessage>()(status);
+  Function<ReleaseStatus>()(status);
+  return Internal(std::move(message));
+}
+
+}  // namespace rerankd::ort
