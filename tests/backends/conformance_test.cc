@@ -1,0 +1,341 @@
+// What every backend must do, through the same registry and plugin loader as the engine. The environment
+// variable RERANKD_CONFORMANCE=backend/precision/device says which one runs (tests/backends/CMakeLists.txt).
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <map>
+#include <random>
+#include <thread>
+
+#include "base/cpu.h"
+#include "base/text.h"
+#include "engine/backend_registry.h"
+#include "engine/engine.h"
+#include "goldens.h"
+#include "tokenizer/tokenizer.h"
+
+namespace rerankd {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+struct Subject {
+  std::string backend, precision, device;
+};
+
+Subject TheSubject() {
+  const char* value = std::getenv("RERANKD_CONFORMANCE");
+  const auto parts = Split(value != nullptr && *value != '\0' ? value : "native/fp32/cpu", '/');
+  return {std::string(parts[0]), std::string(parts[1]), std::string(parts[2])};
+}
+
+// Largest distance of a logit from its golden. int8: codes of activations, one scale a tensor (onnx).
+double Tolerance(const std::string& precision) {
+  static const std::map<std::string, double> bounds = {
+      {"fp32", 1e-4}, {"bf16", 0.15}, {"fp16", 0.05}, {"int8", 0.5}};
+  return bounds.at(precision);
+}
+
+// Largest distance between the logits of a pair alone and in a batch.
+double BatchTolerance(const std::string& precision) {
+  return precision == "fp32" ? 2e-5 : Tolerance(precision);
+}
+
+#ifdef RERANKD_SANITIZED
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+
+// Address space of this process.
+int64_t VirtualBytes() {
+  std::ifstream statm("/proc/self/statm");
+  int64_t pages = 0;
+  statm >> pages;
+  return pages * sysconf(_SC_PAGESIZE);
+}
+
+const std::string kTiny = std::string(RERANKD_SOURCE_DIR) + "/tests/data/tiny-random";
+
+// Why the backend cannot run here; empty: it can. Says once which engine runs.
+std::string WhyMissing(const std::string& name) {
+  for (const BackendDescription& backend : AvailableBackends()) {
+    if (backend.name != name) continue;
+    if (!backend.missing.empty())
+      return "BACKEND SKIPPED: " + name + ": " + backend.missing + "; get it with: " + backend.get;
+    std::cout << name << ": " << backend.details << "\n";
+    return "";
+  }
+  return "no backend " + name;
+}
+
+class Conformance : public testing::Test {
+ protected:
+  void SetUp() override {
+    subject_ = TheSubject();
+    static const std::string why = WhyMissing(subject_.backend);
+    if (!why.empty()) GTEST_SKIP() << why;
+  }
+
+  Result<std::vector<std::unique_ptr<Backend>>> TryMake(const std::string& folder, int workers = 1) const {
+    InstanceSettings settings;
+    settings.backend = subject_.backend;
+    settings.precision = subject_.precision;
+    settings.device = subject_.device;
+    RERANKD_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(folder));
+    BackendRegistry registry;
+    return registry.Make({settings, folder, config, workers});
+  }
+
+  std::unique_ptr<Backend> Make(const std::string& folder = kTiny) const {
+    auto backends = TryMake(folder);
+    EXPECT_TRUE(backends.ok()) << backends.status().ToString();
+    return backends.ok() ? std::move(backends->front()) : nullptr;
+  }
+
+  Subject subject_;
+};
+
+EncodedPairs RandomPairs(uint32_t seed, int count, int longest, int vocabulary = 500) {
+  std::mt19937 engine(seed);
+  EncodedPairs pairs;
+  for (int i = 0; i < count; ++i) {
+    const int length = static_cast<int>(engine() % static_cast<uint32_t>(longest)) + 1;
+    for (int t = 0; t < length; ++t)
+      pairs.PushToken(static_cast<int32_t>(engine() % static_cast<uint32_t>(vocabulary)), t > length / 3);
+    pairs.ClosePair(length);
+  }
+  return pairs;
+}
+
+Batch BatchOf(const EncodedPairs& pairs, int first, int count) {
+  Batch batch;
+  for (int i = first; i < first + count; ++i) batch.Add(pairs[i]);
+  return batch;
+}
+
+std::vector<float> Score(Backend* backend, const Batch& batch, BatchStats* stats = nullptr) {
+  std::vector<float> logits(batch.pairs().size() * static_cast<size_t>(backend->caps().num_labels));
+  const Status status = backend->Score(batch, CancelFlag(), logits, stats);
+  EXPECT_TRUE(status.ok()) << status.ToString();
+  return logits;
+}
+
+double Farthest(std::span<const float> a, std::span<const float> b) {
+  double worst = 0;
+  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i)
+    worst = std::max(worst, std::abs(double{a[i]} - double{b[i]}));
+  return a.size() == b.size() ? worst : INFINITY;
+}
+
+TEST_F(Conformance, LogitsAreThoseOfTheGoldens) {
+  for (const GoldenSet& set : AllGoldens()) {
+    if (const std::string why = WhyAbsent(set); !why.empty()) {
+      std::cout << set.name << " left out: " << why << "\n";
+      continue;
+    }
+    SCOPED_TRACE(set.name);
+    const std::string folder = set.model.string();
+    const auto config = LoadModelConfig(folder);
+    const auto tokenizer = LoadTokenizer(folder);
+    ASSERT_TRUE(config.ok() && tokenizer.ok());
+    const std::vector<GoldenPair> goldens = ReadGoldens(set);
+    const EncodedPairs pairs = Encode(**tokenizer, config->max_positions, goldens);
+    const auto backend = Make(folder);
+    ASSERT_NE(backend, nullptr);
+    EXPECT_EQ(backend->caps().name, subject_.backend);
+    EXPECT_EQ(backend->caps().precision, subject_.precision);
+    EXPECT_EQ(backend->caps().num_labels, config->num_labels);
+    std::vector<float> expected;
+    for (const GoldenPair& pair : goldens)
+      expected.insert(expected.end(), pair.logits.begin(), pair.logits.end());
+    const double worst = Farthest(Score(backend.get(), BatchOf(pairs, 0, pairs.size())), expected);
+    EXPECT_LE(worst, Tolerance(subject_.precision));
+    std::cout << set.name << ": max abs difference " << worst << " in " << goldens.size() << " pairs, "
+              << backend->caps().details << "\n";
+  }
+}
+
+TEST_F(Conformance, APairScoresTheSameInEveryBatchAndOrder) {
+  const auto backend = Make();
+  ASSERT_NE(backend, nullptr);
+  const EncodedPairs pairs = RandomPairs(5, 60, 128);
+  std::vector<float> alone;
+  for (int i = 0; i < pairs.size(); ++i) alone.push_back(Score(backend.get(), BatchOf(pairs, i, 1))[0]);
+  std::vector<int> order(static_cast<size_t>(pairs.size()));
+  for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int>(i);
+  std::mt19937 engine(7);
+  double worst = 0;
+  for (int round = 0; round < 5; ++round) {
+    std::shuffle(order.begin(), order.end(), engine);
+    Batch batch;
+    std::vector<float> expected;
+    for (const int i : order) {
+      batch.Add(pairs[i]);
+      expected.push_back(alone[static_cast<size_t>(i)]);
+    }
+    worst = std::max(worst, Farthest(Score(backend.get(), batch), expected));
+  }
+  EXPECT_LE(worst, BatchTolerance(subject_.precision));
+  std::cout << "alone against in a batch: max abs difference " << worst << "\n";
+}
+
+TEST_F(Conformance, TokenTypesCount) {
+  const auto backend = Make();
+  ASSERT_NE(backend, nullptr);
+  const std::vector<int32_t> ids = {2, 40, 41, 3, 50, 51, 3};
+  const std::vector<uint8_t> pair_types = {0, 0, 0, 0, 1, 1, 1}, one_type(7, 0);
+  Batch with, without;
+  with.Add({ids, pair_types});
+  without.Add({ids, one_type});
+  EXPECT_GT(std::abs(Score(backend.get(), with)[0] - Score(backend.get(), without)[0]), 0.01);
+}
+
+TEST_F(Conformance, EmptyOneTokenLongestAndTooLong) {
+  const auto backend = Make();
+  ASSERT_NE(backend, nullptr);
+  EXPECT_TRUE(backend->Score(Batch(), CancelFlag(), {}, nullptr).ok());
+  const int longest = backend->caps().max_tokens;
+  ASSERT_EQ(longest, 128);
+  const std::vector<int32_t> ids(static_cast<size_t>(longest) + 1, 7);
+  const std::vector<uint8_t> types(ids.size(), 0);
+  Batch batch;
+  batch.Add({std::span(ids).first(1), std::span(types).first(1)});
+  batch.Add({std::span(ids).first(static_cast<size_t>(longest)),
+             std::span(types).first(static_cast<size_t>(longest))});
+  for (const float logit : Score(backend.get(), batch)) EXPECT_TRUE(std::isfinite(logit));
+  Batch too_long, empty_pair, unknown;
+  too_long.Add({ids, types});
+  empty_pair.Add({});
+  const std::vector<int32_t> outside = {100000};
+  unknown.Add({outside, std::span(types).first(1)});
+  std::vector<float> logits(1);
+  for (const Batch* bad : {&too_long, &empty_pair, &unknown})
+    EXPECT_EQ(backend->Score(*bad, CancelFlag(), logits, nullptr).code(), Code::kInvalidArgument);
+  EXPECT_TRUE(backend->health().ok());
+}
+
+TEST_F(Conformance, WarmsUpAndReportsWhatItComputed) {
+  const auto backend = Make();
+  ASSERT_NE(backend, nullptr);
+  const int lengths[] = {16, 64, 128};
+  ASSERT_TRUE(backend->Warmup(lengths).ok());
+  const EncodedPairs pairs = RandomPairs(3, 20, 100);
+  const Batch batch = BatchOf(pairs, 0, 20);
+  BatchStats stats;
+  Score(backend.get(), batch, &stats);
+  EXPECT_GT(stats.compute_ms, 0);
+  EXPECT_GE(stats.padded_tokens, batch.tokens());
+  if (!backend->caps().padded) {
+    EXPECT_EQ(stats.padded_tokens, batch.tokens());
+  }
+  EXPECT_GT(backend->usage().host_bytes + backend->usage().device_bytes, 0);
+}
+
+TEST_F(Conformance, StopsWhenCancelled) {
+  const auto backend = Make();
+  ASSERT_NE(backend, nullptr);
+  const EncodedPairs pairs = RandomPairs(4, 400, 128);
+  const Batch batch = BatchOf(pairs, 0, pairs.size());
+  std::vector<float> logits(400);
+  const CancelFlag before;
+  before.Cancel();
+  EXPECT_EQ(backend->Score(batch, before, logits, nullptr).code(), Code::kCancelled);
+  // In the middle: this batch takes many times longer than the two milliseconds.
+  const CancelFlag middle;
+  std::thread canceller([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    middle.Cancel();
+  });
+  const Code code = backend->Score(batch, middle, logits, nullptr).code();
+  canceller.join();
+  EXPECT_EQ(code, Code::kCancelled);
+  EXPECT_TRUE(backend->health().ok());
+  Score(backend.get(), BatchOf(pairs, 0, 3));
+}
+
+TEST_F(Conformance, InstancesOfDifferentModelsAndWorkersOfOneRunSideBySide) {
+  auto workers = TryMake(kTiny, 2);
+  ASSERT_TRUE(workers.ok()) << workers.status().ToString();
+  const auto other = Make(std::string(RERANKD_SOURCE_DIR) + "/tests/data/labels3-f16");
+  ASSERT_NE(other, nullptr);
+  std::vector<Backend*> backends = {other.get()};
+  for (const auto& worker : *workers) backends.push_back(worker.get());
+  const EncodedPairs pairs = RandomPairs(6, 24, 60, 300);
+  std::vector<std::vector<float>> expected;
+  for (Backend* backend : backends) expected.push_back(Score(backend, BatchOf(pairs, 0, 24)));
+  std::vector<double> worst(backends.size(), 0);
+  std::vector<std::thread> threads;
+  for (size_t b = 0; b < backends.size(); ++b) {
+    threads.emplace_back([&, b] {
+      for (int round = 0; round < 10; ++round)
+        worst[b] = std::max(worst[b], Farthest(Score(backends[b], BatchOf(pairs, 0, 24)), expected[b]));
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const double difference : worst) EXPECT_LE(difference, BatchTolerance(subject_.precision));
+}
+
+// Memory runs out in the middle of a batch: the address space of this process is limited to what it has.
+TEST_F(Conformance, OutOfMemoryFailsTheRequestAndNothingElse) {
+  if (kSanitized) GTEST_SKIP() << "sanitizers reserve address space of their own";
+  const auto backend = Make(std::string(RERANKD_SOURCE_DIR) + "/models/default");
+  ASSERT_NE(backend, nullptr);
+  const EncodedPairs small = RandomPairs(8, 2, 12), large = RandomPairs(9, 64, 512, 30000);
+  const std::vector<float> before = Score(backend.get(), BatchOf(small, 0, 2));
+  rlimit old;
+  ASSERT_EQ(getrlimit(RLIMIT_AS, &old), 0);
+  rlimit tight = old;
+  tight.rlim_cur = static_cast<rlim_t>(VirtualBytes());
+  ASSERT_EQ(setrlimit(RLIMIT_AS, &tight), 0);
+  std::vector<float> logits(64);
+  const Status status = backend->Score(BatchOf(large, 0, 64), CancelFlag(), logits, nullptr);
+  ASSERT_EQ(setrlimit(RLIMIT_AS, &old), 0);
+  std::cout << "without memory: " << status.ToString().substr(0, 200) << "\n";
+  if (subject_.backend != "native") {  // native reserves everything beforehand
+    EXPECT_FALSE(status.ok());
+  }
+  ASSERT_TRUE(backend->health().ok());
+  EXPECT_LE(Farthest(Score(backend.get(), BatchOf(small, 0, 2)), before), BatchTolerance(subject_.precision));
+}
+
+TEST_F(Conformance, MemoryIsStableOverTenThousandBatches) {
+  const auto backend = Make();
+  ASSERT_NE(backend, nullptr);
+  const EncodedPairs pairs = RandomPairs(10, 64, 128);
+  std::mt19937 engine(11);
+  const auto run = [&](int batches) {
+    for (int i = 0; i < batches; ++i) {
+      const int first = static_cast<int>(engine() % 60);
+      Score(backend.get(), BatchOf(pairs, first, static_cast<int>(engine() % 4) + 1));
+    }
+  };
+  Score(backend.get(), BatchOf(pairs, 0, 64));
+  run(2000);
+  const int64_t before = ResidentBytes();
+  run(8000);
+  const int64_t growth = ResidentBytes() - before;
+  std::cout << "resident memory grew by " << growth / 1024 << " KiB over the last 8,000 of 10,000 batches\n";
+  EXPECT_LT(growth, 4 << 20);
+}
+
+TEST_F(Conformance, ErrorsNameWhatIsMissing) {
+  EXPECT_EQ(TryMake("/nowhere").status().code(), Code::kNotFound);
+  subject_.device = "warp:7";
+  const Status device = TryMake(kTiny).status();
+  EXPECT_EQ(device.code(), Code::kFailedPrecondition);
+  EXPECT_THAT(device.message(), HasSubstr("warp:7"));
+}
+
+}  // namespace
+}  // namespace rerankd
