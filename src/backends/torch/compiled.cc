@@ -1,0 +1,80 @@
+// A package of AOTInductor: the encoder of tools/export/encoder.py, compiled ahead of time.
+#include <ATen/ATen.h>
+#include <torch/csrc/inductor/aoti_package/model_package_loader.h>
+
+#include <filesystem>
+
+#include "backends/torch/net.h"
+#include "weights/safetensors.h"
+
+namespace rerankd {
+namespace {
+
+namespace fs = std::filesystem;
+using torch::inductor::AOTIModelPackageLoader;
+
+class Compiled final : public Net {
+ public:
+  Compiled(const std::string& path, std::string mode, size_t runners, at::Device device)
+      : loader_(std::make_unique<AOTIModelPackageLoader>(path, "model", false, runners, device.index())),
+        mode_(std::move(mode)),
+        bytes_(static_cast<int64_t>(fs::file_size(path))) {}
+
+  // Sizes of 1 would be specialised away when the package is made: it holds code for two rows and columns at
+  // least.
+  at::Tensor Forward(const NetInputs& in) const override {
+    const int64_t rows = in.ids.size(0), longest = in.ids.size(1);
+    const auto widened = [&](const at::Tensor& t) {
+      at::Tensor wide = longest < 2 ? at::constant_pad_nd(t, {0, 1}) : t;
+      return rows < 2 ? wide.repeat({2, 1}) : wide;
+    };
+    return loader_->run({widened(in.ids), widened(in.types), widened(in.mask)}).at(0).slice(0, 0, rows);
+  }
+
+  std::unordered_map<std::string, std::string> metadata() const { return loader_->get_metadata(); }
+  int64_t bytes() const override { return bytes_; }
+  std::string details() const override {
+    return "PyTorch " + TorchVersion() + ", AOTInductor, mode " + mode_;
+  }
+
+ private:
+  std::unique_ptr<AOTIModelPackageLoader> loader_;
+  std::string mode_;
+  int64_t bytes_;
+};
+
+// The bytes of the weights: a package of other weights must not be mistaken for this model.
+int64_t WeightBytes(const fs::path& directory) {
+  int64_t bytes = 0;
+  for (const auto& entry : fs::directory_iterator(directory))
+    if (entry.path().extension() == ".safetensors")
+      bytes += static_cast<int64_t>(fs::file_size(entry.path()));
+  return bytes;
+}
+
+}  // namespace
+
+Result<NetPointer> LoadCompiled(const PluginRequest& request, at::Device device,
+                                const std::string& precision) {
+  const std::string mode = request.compile_mode.empty() ? "default" : request.compile_mode;
+  const std::string type = c10::DeviceTypeName(device.type(), true);
+  const fs::path path =
+      fs::path(request.directory) / "compiled" / (type + "-" + precision + "-" + mode + ".pt2");
+  const std::string command = "`build/backends-venv/bin/python tools/export/compile.py " + request.directory +
+                              " --device " + type + " --precision " + precision + " --mode " + mode + "`";
+  if (!fs::exists(path)) return FailedPrecondition("no " + path.string() + "; make it with " + command);
+  auto compiled =
+      std::make_shared<Compiled>(path.string(), mode, static_cast<size_t>(request.workers), device);
+  const auto metadata = compiled->metadata();
+  const auto value = [&](const char* key) {
+    const auto found = metadata.find(key);
+    return found == metadata.end() ? std::string("nothing") : found->second;
+  };
+  if (const std::string bytes = std::to_string(WeightBytes(request.directory));
+      value("rerankd_weight_bytes") != bytes)
+    return FailedPrecondition(path.string() + " was made from weights of " + value("rerankd_weight_bytes") +
+                              " bytes, the folder has " + bytes + ": make it anew with " + command);
+  return NetPointer(std::move(compiled));
+}
+
+}  // namespace rerankd

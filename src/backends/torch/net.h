@@ -1,0 +1,42 @@
+// What the torch backends run: our encoder, or a package that was compiled from it.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <string>
+
+#include "backends/plugin.h"
+#include "base/status.h"
+#include "weights/model_config.h"
+
+namespace rerankd {
+
+struct NetInputs {
+  at::Tensor ids, types, mask;  // int64 [rows, longest] on the device of the net
+  bool padded = false;          // does `mask` hold a zero?
+};
+
+// Immutable; several threads may run it. Functions of ATen throw.
+class Net {
+ public:
+  virtual ~Net() = default;
+  virtual at::Tensor Forward(const NetInputs& in) const = 0;  // logits [rows, labels], float32, on the device
+  virtual int64_t bytes() const = 0;                          // of the weights
+  virtual std::string details() const = 0;
+};
+
+using NetPointer = std::shared_ptr<const Net>;
+
+// Precisions: fp32, bf16, fp16, and int8 on the CPU (weights per channel, activations per tensor as they
+// come).
+Result<NetPointer> MakeEncoder(const PluginRequest& request, const ModelConfig& config, at::Device device,
+                               const std::string& precision);
+
+// compiled/<device>-<precision>-<mode>.pt2 of the model folder, which tools/export/compile.py writes.
+Result<NetPointer> LoadCompiled(const PluginRequest& request, at::Device device,
+                                const std::string& precision);
+
+std::string TorchVersion();
+
+}  // namespace rerankd

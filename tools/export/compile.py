@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""Compiles a model folder ahead of time with AOTInductor, for backend `compiled`:
+
+    build/backends-venv/bin/python tools/export/compile.py MODEL_FOLDER --mode max-autotune
+
+writes MODEL_FOLDER/compiled/<device>-<precision>-<mode>.pt2. Needs torch, safetensors and a C++ compiler (for the CPU).
+The modes are torch's own (torch._inductor.list_mode_options). The package runs with the torch that made it, on CPUs that
+have the instructions of this one.
+"""
+
+import argparse
+import pathlib
+
+import torch
+import torch._inductor
+from torch.export import Dim
+
+import encoder
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def weight_bytes(folder):
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+
+
+def export(module, positions, device):
+    """Any number of rows and tokens, two at least: sizes of 1 are specialised by torch.export."""
+    ids = torch.randint(0, 50, (3, min(17, positions)), device=device)
+    shape = {0: Dim("rows", min=2, max=4096), 1: Dim("tokens", min=2, max=positions)}
+    inputs = (ids, torch.zeros_like(ids), torch.ones_like(ids))
+    return torch.export.export(module, inputs, dynamic_shapes=(shape, shape, shape))
+
+
+def settings(mode, folder):
+    options = {} if mode == "default" else dict(torch._inductor.list_mode_options(mode, dynamic=True))
+    # A worker is a thread of rerankd: compiled code does not start its own.
+    options["cpp.threads"] = 1
+    options["aot_inductor.metadata"] = {"rerankd_weight_bytes": str(weight_bytes(folder)), "rerankd_mode": mode}
+    return options
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--mode", choices=("default", "reduce-overhead", "max-autotune"), default="default")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--precision", choices=DTYPES, default="fp32")
+    parser.add_argument("--out", type=pathlib.Path, help="folder to write to, if not MODEL_FOLDER/compiled")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    module, config = encoder.load(args.folder)
+    module = module.to(args.device, DTYPES[args.precision])
+    out = args.out or args.folder / "compiled"
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"{args.device}-{args.precision}-{args.mode}.pt2"
+    with torch.inference_mode():
+        program = export(module, config["max_position_embeddings"], args.device)
+        torch._inductor.aoti_compile_and_package(
+            program, package_path=str(path), inductor_configs=settings(args.mode, args.folder))  # fmt: skip
+    print(path)
+
+
+if __name__ == "__main__":
+    main()
