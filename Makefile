@@ -4,12 +4,13 @@ JOBS ?= $(shell nproc)
 RERANKD = $(BUILD)/apps/rerankd/rerankd
 SOURCES = $(shell git ls-files '*.cc' '*.h')
 
-.PHONY: help browser demo build test test-heavy unit e2e clients fuzz format check-format tidy asan tsan setup clean
+.PHONY: help backends browser demo build test test-heavy unit e2e clients fuzz format check-format tidy asan tsan setup clean
 
 help:
 	@echo "make demo        install what is missing, build, serve the bundled model, run a small experiment, show its report"
 	@echo "make test        all tests (install, release build, unit, parity, end to end, short fuzzing)"
 	@echo "make test-heavy  other people's clients, Prometheus, sanitizers, longer fuzzing"
+	@echo "make backends    get PyTorch, ONNX Runtime and OpenVINO, build the plugins that run models on them (docs/backends.md)"
 	@echo "make build       only build; the binary is $(RERANKD)"
 
 setup:
@@ -21,6 +22,10 @@ $(BUILD)/build.ninja: CMakeLists.txt cmake/rerankd.cmake
 build: setup $(BUILD)/build.ninja
 	@cmake --build $(BUILD) -j $(JOBS) --target rerankd
 
+# The optional engines and their plugins, beside the binary. What cannot be had is named and left out.
+backends: setup
+	@JOBS=$(JOBS) tools/backends.sh $(BUILD)
+
 demo: build
 	@tools/demo.sh $(RERANKD)
 
@@ -31,6 +36,7 @@ test:
 unit: $(BUILD)/build.ninja
 	cmake --build $(BUILD) -j $(JOBS)
 	ctest --test-dir $(BUILD) --output-on-failure -j 1
+	@grep -oh 'BACKEND SKIPPED: .*' $(BUILD)/Testing/Temporary/LastTest.log | sort -u || true
 
 e2e: $(BUILD)/build.ninja
 	RERANKD_BIN=$(abspath $(RERANKD)) build/venv/bin/python -m pytest tests/e2e -q --ignore=tests/e2e/clients
