@@ -461,7 +461,7 @@ TEST_F(ExperimentTest, AllOfACatalogueRunsAndTheSummaryGivesReasons) {
   EXPECT_THAT(log_,
               AllOf(HasSubstr("[1/4] 01_runs"), HasSubstr("[4/4] 04_wrong"),
                     HasSubstr("4 experiments: 1 run, 1 skipped, 2 failed"), HasSubstr("skipped 02_skipped: "),
-                    HasSubstr("backend 'mps' is not in this build"), HasSubstr("failed 03_fails: "),
+                    HasSubstr("backend 'mps' is not here"), HasSubstr("failed 03_fails: "),
                     HasSubstr("nowhere.tsv"), HasSubstr("failed 04_wrong: "),
                     HasSubstr("did you mean 'experiment.batch_sizes'")));
   EXPECT_THAT(reports_, SizeIs(2));
