@@ -458,12 +458,12 @@ TEST_F(ExperimentTest, AllOfACatalogueRunsAndTheSummaryGivesReasons) {
   options.all = true;
   options.run.budget_s = 0.2;
   EXPECT_EQ(Run(options), 1);
-  EXPECT_THAT(log_,
-              AllOf(HasSubstr("[1/4] 01_runs"), HasSubstr("[4/4] 04_wrong"),
-                    HasSubstr("4 experiments: 1 run, 1 skipped, 2 failed"), HasSubstr("skipped 02_skipped: "),
-                    HasSubstr("backend 'mps' is not here"), HasSubstr("failed 03_fails: "),
-                    HasSubstr("nowhere.tsv"), HasSubstr("failed 04_wrong: "),
-                    HasSubstr("did you mean 'experiment.batch_sizes'")));
+  EXPECT_THAT(
+      log_,
+      AllOf(HasSubstr("[1/4] 01_runs"), HasSubstr("[4/4] 04_wrong"),
+            HasSubstr("4 experiments: 1 run, 1 skipped, 2 failed"), HasSubstr("skipped 02_skipped: "),
+            HasSubstr("backend 'mps' is not here"), HasSubstr("failed 03_fails: "), HasSubstr("nowhere.tsv"),
+            HasSubstr("failed 04_wrong: "), HasSubstr("did you mean 'experiment.batch_sizes'")));
   EXPECT_THAT(reports_, SizeIs(2));
   const auto index = ReadFile((folder_ / "out/index.html").string());
   ASSERT_TRUE(index.ok());
