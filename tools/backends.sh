@@ -27,6 +27,10 @@ fi
 for package in ${failed[@]+"${failed[@]}"}; do echo "tools/backends.sh: could not get $package: left out" >&2; done
 [ "${2:-}" = --engines-only ] && exit 0
 
+if [ -x build/backends-venv/bin/python ] && build/backends-venv/bin/python -c "import torch" 2>/dev/null; then
+  tests/backends/compile_models.sh build/backends-venv/bin/python build/compiled-models ||
+    echo "tools/backends.sh: no packages for backend compiled" >&2
+fi
 set -e
 cmake --preset release -B "$build" | grep "backend plugin" || true
 cmake --build "$build" -j "${JOBS:-$(nproc)}" --target rerankd rerankd_plugins

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <exception>
+#include <limits>
 #include <new>
 #include <numeric>
 #include <utility>
@@ -49,7 +50,7 @@ Status PaddedBackend::Score(const Batch& batch, const CancelFlag& cancel, std::s
     const size_t fitting = static_cast<size_t>(caps_.batch_tokens) / batch[rest.front()].ids.size();
     const std::span<const int> rows = rest.first(std::clamp<size_t>(fitting, 1, rest.size()));
     Fill(batch, rows);
-    out_.resize(rows.size() * labels);
+    out_.assign(rows.size() * labels, std::numeric_limits<float>::quiet_NaN());
     RERANKD_RETURN_IF_ERROR(Note(RunGuarded(out_)));
     for (size_t r = 0; r < rows.size(); ++r)
       std::copy_n(out_.begin() + static_cast<ptrdiff_t>(r * labels), labels,
@@ -80,7 +81,10 @@ Status PaddedBackend::RunGuarded(std::span<float> logits) {
   const std::string what =
       caps_.name + " failed on " + std::to_string(in_.rows) + " x " + std::to_string(in_.longest) + " tokens";
   try {
-    return Run(in_, logits).WithContext(what);
+    RERANKD_RETURN_IF_ERROR(Run(in_, logits).WithContext(what));
+    if (std::all_of(logits.begin(), logits.end(), [](float logit) { return std::isfinite(logit); }))
+      return {};
+    return Internal(what + ": a logit is missing or not finite");
   } catch (const std::bad_alloc&) {
     return ResourceExhausted(what + ": out of memory; lower scheduler.batch_tokens");
   } catch (const std::exception& error) {

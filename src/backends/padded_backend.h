@@ -35,8 +35,11 @@ class PaddedBackend : public Backend {
   // caps.padded, num_labels and max_tokens are filled in from `config`.
   PaddedBackend(BackendCaps caps, const ModelConfig& config);
 
-  // logits[r * num_labels + l] of row r. May throw.
+  // logits[r * num_labels + l] of row r; NaN before the call, so that an engine that silently did nothing is
+  // noticed. May throw.
   virtual Status Run(const PaddedBatch& in, std::span<float> logits) = 0;
+  // For a failure after which the engine cannot work any more.
+  void MarkUnhealthy(const std::string& reason) { health_ = Unavailable(reason); }
 
  private:
   void Fill(const Batch& batch, std::span<const int> rows);

@@ -29,6 +29,7 @@ class SumBackend final : public PaddedBackend {
   BackendUsage usage() const override { return {}; }
 
   std::vector<int> rows;         // of each rectangle
+  bool silent = false;           // writes no logits and says that all is well
   int fail = 0;                  // so many next rectangles fail
   CancelFlag* cancel = nullptr;  // pulled in the first rectangle
 
@@ -38,6 +39,7 @@ class SumBackend final : public PaddedBackend {
     if (cancel != nullptr) cancel->Cancel();
     if (fail > 0 && fail-- % 2 == 0) throw std::runtime_error("the device said no");
     if (fail > 0) return Internal("broken");
+    if (silent) return {};
     for (int r = 0; r < in.rows; ++r) {
       float sum = 0;
       for (int c = 0; c < in.longest; ++c) {
@@ -134,6 +136,15 @@ TEST(PaddedBackend, RecoversFromAFailureAndIsUnhealthyAfterThree) {
   }
   EXPECT_EQ(backend.health().code(), Code::kUnavailable);
   EXPECT_THAT(backend.health().message(), HasSubstr("3 failures in a row"));
+}
+
+TEST(PaddedBackend, AnEngineThatSilentlyDidNothingIsNoticed) {
+  SumBackend backend;
+  backend.silent = true;
+  std::vector<float> logits(2);
+  const Status status = backend.Score(Pairs({2}).batch, CancelFlag(), logits, nullptr);
+  EXPECT_EQ(status.code(), Code::kInternal);
+  EXPECT_THAT(status.message(), HasSubstr("a logit is missing or not finite"));
 }
 
 TEST(PaddedBackend, WarmsUpOneRowAndFullRectangles) {

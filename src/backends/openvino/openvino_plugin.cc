@@ -1,7 +1,6 @@
 // Backend "openvino": OpenVINO's CPU, GPU and NPU plugins by their device names.
 #include <algorithm>
 #include <cctype>
-#include <cstring>
 #include <filesystem>
 #include <openvino/runtime/compiled_model.hpp>
 #include <openvino/runtime/core.hpp>
@@ -80,13 +79,9 @@ class OpenVinoBackend final : public PaddedBackend {
     set("input_ids", in.ids);
     set("attention_mask", in.mask);
     set("token_type_ids", in.type_ids);
+    request_.set_output_tensor(
+        ov::Tensor(ov::element::f32, {shape[0], logits.size() / shape[0]}, logits.data()));
     request_.infer();
-    const ov::Tensor output = request_.get_output_tensor(0);
-    if (output.get_size() != logits.size() || output.get_element_type() != ov::element::f32)
-      return Internal("the model gives " + std::to_string(output.get_size()) + " values of type " +
-                      output.get_element_type().get_type_name() + "; " + std::to_string(logits.size()) +
-                      " logits of type f32 were expected");
-    std::memcpy(logits.data(), output.data<float>(), logits.size_bytes());
     return {};
   }
 

@@ -63,8 +63,7 @@ class TorchBackend final : public PaddedBackend {
     inputs.ids = Upload(in, in.ids);
     inputs.types = Upload(in, in.type_ids);
     inputs.mask = Upload(in, in.mask);
-    // The copy back waits for all that came before it, so that times are honest.
-    const at::Tensor out = net_->Forward(inputs).to(at::kCPU).contiguous();
+    const at::Tensor out = Forward(inputs);
     if (static_cast<size_t>(out.numel()) != logits.size())
       return Internal("the net gives " + std::to_string(out.numel()) + " values; " +
                       std::to_string(logits.size()) + " logits were expected");
@@ -73,6 +72,19 @@ class TorchBackend final : public PaddedBackend {
   }
 
  private:
+  at::Tensor Forward(const NetInputs& inputs) {
+    try {
+      // The copy back waits for all that came before it, so that times are honest.
+      return net_->Forward(inputs).to(at::kCPU).contiguous();
+    } catch (const std::exception& error) {
+      // oneDNN keeps the first error of its code generator for the rest of the thread's life (Xbyak without
+      // exceptions): shapes that it has not seen before fail from now on.
+      if (std::string_view(error.what()).find("could not create a primitive") != std::string_view::npos)
+        MarkUnhealthy(std::string("oneDNN cannot make code in this thread any more: ") + error.what());
+      throw;
+    }
+  }
+
   at::Tensor Upload(const PaddedBatch& in, const std::vector<int64_t>& values) const {
     // Read only; the interface knows no const.
     const at::Tensor host = at::from_blob(const_cast<int64_t*>(values.data()), {in.rows, in.longest},
