@@ -287,10 +287,12 @@ std::string IndexRow(const ExperimentRecord& record, const RunRecord& run) {
   const CellRecord* best = Best(run);
   const auto failed = std::count_if(run.cells.begin(), run.cells.end(), [](auto& c) { return !c.good(); });
   html += Cell(fmt::format("{} of {}", run.cells.size() - static_cast<size_t>(failed), run.cells.size()));
-  if (best == nullptr) return html + "<td colspan=\"4\" class=\"bad\">no cell succeeded</td></tr>\n";
+  if (best == nullptr) return html + "<td colspan=\"5\" class=\"bad\">no cell succeeded</td></tr>\n";
   const CellStats s = StatsOf(*best);
   return html + Cell(fmt::format("{:.1f}", s.rate)) + Cell(ConfigName(*best)) +
-         Cell(fmt::format("{:.1f}", s.latency.p50)) + Cell(fmt::format("{:.1f}", s.latency.p99)) + "</tr>\n";
+         Cell(fmt::format("{:.1f}", s.latency.p50)) + Cell(fmt::format("{:.1f}", s.latency.p99)) +
+         Cell(run.quality && run.quality->has_qrels ? fmt::format("{:.4f}", run.quality->ndcg10) : "-") +
+         "</tr>\n";
 }
 
 }  // namespace
@@ -329,7 +331,8 @@ std::string HtmlIndex(const std::vector<ExperimentRecord>& records) {
   return HtmlPage(
       "Experiments",
       "<h1>Experiments</h1>\n<table><tr><th>Experiment</th><th>When</th><th>Model</th><th>Backend</th>"
-      "<th>Good cells</th><th>Best pairs/s</th><th>at</th><th>p50 (ms)</th><th>p99</th></tr>\n" +
+      "<th>Good cells</th><th>Best pairs/s</th><th>at</th><th>p50 "
+      "(ms)</th><th>p99</th><th>nDCG@10</th></tr>\n" +
           rows + "</table>\n<div class=\"charts\">" + DrawChart(chart) + "</div>\n");
 }
 

@@ -152,7 +152,11 @@ TEST(HtmlIndex, NamesTheBestCellOfEachExperiment) {
   failed.stem = "bad";
   failed.partial = true;
   failed.runs[0].cells = {failed.runs[0].cells.back()};
-  const std::string html = HtmlIndex({SomeRecord(), failed});
+  ExperimentRecord ranked = SomeRecord();
+  ranked.runs[0].quality = QualityRecord{"set", "", 8, 80, true, 0.8125, 0.9, 0, 0, {}, {}};
+  const std::string html = HtmlIndex({SomeRecord(), failed, ranked});
+  EXPECT_EQ(Count(html, "<td>-</td></tr>"), 1) << "one without, one with a quality";
+  EXPECT_THAT(html, HasSubstr("<td>0.8125</td></tr>"));
   EXPECT_THAT(html, HasSubstr("<a href=\"stem_results.html\">"));
   EXPECT_THAT(html, HasSubstr("<td>3 of 4</td>"));
   EXPECT_THAT(html, HasSubstr("<td>batch=16, conc=1</td>"));
