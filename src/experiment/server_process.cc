@@ -174,7 +174,10 @@ Status ServerProcess::WaitReady(const ServerCommand& command, const std::atomic<
       lock.unlock();
       Stop();
       const std::string why = fmt::format("the server did not start: {}", WhyDead());
-      if (why.find(CodeName(Code::kFailedPrecondition)) != std::string::npos) return FailedPrecondition(why);
+      // What this machine lacks is the server's own sentence; the rest of its log does not matter then.
+      const std::string code = fmt::format("{}: ", CodeName(Code::kFailedPrecondition));
+      if (const size_t at = why.find(code); at != std::string::npos)
+        return FailedPrecondition(why.substr(at + code.size()));
       return Unavailable(why);
     }
     if (SteadyClock::Get().Now() > deadline) {
