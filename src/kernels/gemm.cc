@@ -43,7 +43,7 @@ class Int8Linear final : public Linear {
   Int8Linear(const LinearWeights& weights, const GemmTarget& target)
       : Linear(weights.inputs, weights.outputs), kernels_(target.kernels), post_(weights.post) {
     const Int8Traits& traits = kernels_->int8;
-    const Int8Weights quantized = QuantizeWeights(weights, traits);
+    const Int8Weights quantized = QuantizeWeights(weights);
     const std::span<int8_t> panels =
         target.arena->Bytes(PackedInt8Size(weights.outputs, weights.inputs, traits));
     PackInt8(quantized.codes, weights.outputs, weights.inputs, traits, panels);

@@ -23,24 +23,29 @@ enum class PostOp {
 enum class Precision { kFp32, kInt8 };
 
 // Rows as an int8 product reads them: x = scale * (code - zero), where scale and zero come from the smallest
-// and the largest value of the row itself. Codes are bytes 0 .. Int8Traits::max_code; up to the next multiple
-// of kCodeAlignment bytes they are padded with anything (it meets weights of zero).
+// and the largest value of the row itself. Codes are as the kernel set's Int8Traits say; rows are padded with
+// anything to a multiple of kCodeAlignment codes (it meets weights of zero).
 struct CodedRows {
   unsigned char* codes;  // [rows, stride]; null: nobody reads codes
-  long stride;           // in bytes, a multiple of kCodeAlignment
+  long stride;           // in bytes, a multiple of kCodeAlignment codes
   float* scales;         // [rows]
   int* zeros;            // [rows]
 };
 constexpr int kCodeAlignment = 64;
 
-// How a kernel set multiplies int8, and so how its weights are quantised and packed (int8_weights.h).
+// How a kernel set multiplies int8 weights, and so how these are packed (int8_weights.h).
 struct Int8Traits {
-  int panel_width;    // columns of a weight panel
-  int depth_step;     // panels are padded with zeros to a multiple of this depth (a multiple of 4)
-  int max_code;       // largest code of a row: 127 or 255
-  int lane_products;  // products that one 16-bit lane sums up, 2 or more; 0: sums are 32 bits wide
-  bool dot;           // has an instruction for dot products of bytes (VNNI or its like)
+  int panel_width;  // columns of a weight panel
+  // Bytes of a code: 1, codes are 0 .. 255; or 2, codes are int16 of both signs and zero is 0. Their
+  // magnitude is then at most kWideSum / width, so that no sum of `width` products with weights of up to 127
+  // leaves int32.
+  int code_bytes;
+  // Neighbours of the depth that lie side by side in a panel, as many as four bytes of codes hold. Panels are
+  // padded with zeros to a multiple of it.
+  int group;
+  bool dot;  // has an instruction for dot products of bytes (VNNI or its like)
 };
+constexpr int kWideSum = 2147483647 / 127;
 
 // c[i, j] = post(sum_k a[i, k] * w[j, k] + bias[j]).
 struct GemmArgs {

@@ -40,7 +40,8 @@ Rows Bert::MakeRows(int count, int width, bool product_input) {
   const size_t rows = static_cast<size_t>(count);
   Rows out{.values = arena_.Floats(rows * static_cast<size_t>(width)).data(), .stride = width};
   if (!product_input || weights_->precision != Precision::kInt8) return out;
-  const int stride = (width + kCodeAlignment - 1) / kCodeAlignment * kCodeAlignment;
+  const int stride =
+      (width + kCodeAlignment - 1) / kCodeAlignment * kCodeAlignment * weights_->kernels->int8.code_bytes;
   const std::span<int8_t> codes = arena_.Bytes(rows * static_cast<size_t>(stride));
   out.coded = {reinterpret_cast<unsigned char*>(codes.data()), stride, arena_.Floats(rows).data(),
                arena_.Ints(rows).data()};
@@ -48,7 +49,9 @@ Rows Bert::MakeRows(int count, int width, bool product_input) {
 }
 
 Status Bert::Forward(std::span<const EncodedPair> pairs, const CancelFlag& cancel, std::span<float> logits) {
+  if (clock_ != nullptr) clock_->Start();
   Embed(pairs);
+  Mark(Stage::kEmbed);
   const size_t last = weights_->layers.size() - 1;
   for (size_t i = 0; i < last; ++i) {
     if (cancel.cancelled()) return Cancelled("cancelled between layers");
@@ -75,7 +78,9 @@ void Bert::Embed(std::span<const EncodedPair> pairs) {
 void Bert::FullLayer(const LayerWeights& layer, std::span<const EncodedPair> pairs) {
   const int hidden = config().hidden_size, tokens = Tokens(pairs);
   layer.query_key_value->Run(x_, tokens, projected_, 3L * hidden);
+  Mark(Stage::kQueryKeyValue);
   Attend(pairs, {projected_, projected_ + hidden, projected_ + 2 * hidden, 3 * hidden, 3 * hidden, false});
+  Mark(Stage::kAttention);
   FinishLayer(layer, tokens);
 }
 
@@ -84,7 +89,9 @@ void Bert::LastLayer(const LayerWeights& layer, std::span<const EncodedPair> pai
   layer.key_value->Run(x_, Tokens(pairs), projected_, 2L * hidden);
   KeepFirstRows(pairs);
   layer.query->Run(x_, count, cls_.values, hidden);
+  Mark(Stage::kQueryKeyValue);
   Attend(pairs, {cls_.values, projected_, projected_ + hidden, hidden, 2 * hidden, true});
+  Mark(Stage::kAttention);
   FinishLayer(layer, count);
 }
 
@@ -130,10 +137,13 @@ void Bert::FinishLayer(const LayerWeights& layer, int rows) {
     const Rows x = x_.From(row), context = context_.From(row);
     EncodeForProduct(context, count, hidden);
     layer.attention_output->Run(context, count, narrow_, hidden);
+    Mark(Stage::kAttentionOutput);
     AddNorm(x, count, layer.attention_norm);
     layer.intermediate->Run(x, count, wide_.values, wide);
+    Mark(Stage::kIntermediate);
     EncodeForProduct(wide_, count, wide);
     layer.output->Run(wide_, count, narrow_, hidden);
+    Mark(Stage::kOutput);
     AddNorm(x, count, layer.output_norm);
   }
 }
@@ -142,15 +152,19 @@ void Bert::FinishLayer(const LayerWeights& layer, int rows) {
 void Bert::AddNorm(const Rows& x, int rows, const LayerNormWeights& norm) {
   weights_->kernels->add_layer_norm({x.values, narrow_, norm.gamma.data(), norm.beta.data(), x.values, rows,
                                      config().hidden_size, config().layer_norm_eps, x.coded});
+  Mark(Stage::kNorm);
 }
 
 void Bert::EncodeForProduct(const Rows& x, int rows, int width) {
-  if (x.coded.codes != nullptr) weights_->kernels->encode({x.values, rows, width, x.coded});
+  if (x.coded.codes == nullptr) return;
+  weights_->kernels->encode({x.values, rows, width, x.coded});
+  Mark(Stage::kEncode);
 }
 
 void Bert::Head(int pairs, std::span<float> logits) {
   weights_->pooler->Run(x_, pairs, cls_.values, config().hidden_size);
   weights_->classifier->Run(cls_, pairs, logits.data(), config().num_labels);
+  Mark(Stage::kHead);
 }
 
 }  // namespace rerankd

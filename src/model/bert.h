@@ -14,6 +14,7 @@
 #include "core/encoding.h"
 #include "kernels/buffer.h"
 #include "model/bert_weights.h"
+#include "model/stage_clock.h"
 
 namespace rerankd {
 
@@ -24,6 +25,8 @@ class Bert {
   Bert(std::shared_ptr<const BertWeights> weights, int max_tokens);
 
   const ModelConfig& config() const { return weights_->config; }
+  // From now on Forward marks its stages there; null: nowhere. The clock outlives its use.
+  void set_clock(StageClock* clock) { clock_ = clock; }
   int max_tokens() const { return max_tokens_; }
   int64_t workspace_bytes() const { return arena_.bytes(); }
 
@@ -50,10 +53,14 @@ class Bert {
   void AddNorm(const Rows& x, int rows, const LayerNormWeights& norm);
   void EncodeForProduct(const Rows& x, int rows, int width);
   void Head(int pairs, std::span<float> logits);
+  void Mark(Stage stage) {
+    if (clock_ != nullptr) clock_->Mark(stage);
+  }
   Rows MakeRows(int count, int width, bool product_input);
 
   std::shared_ptr<const BertWeights> weights_;
   int max_tokens_;
+  StageClock* clock_ = nullptr;
   Arena arena_;
   Rows x_;            // [max_tokens, hidden]: the residual stream; the rows of [CLS] after the last layer
   float* projected_;  // [max_tokens, 3 x hidden]: queries, keys, values

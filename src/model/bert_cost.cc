@@ -1,13 +1,26 @@
 #include "model/bert_cost.h"
 
+#include <numeric>
+
 namespace rerankd {
 
-double PairMultiplyAdds(const ModelConfig& config, double tokens) {
+std::array<double, kStages> StageMultiplyAdds(const ModelConfig& config, double tokens) {
   const double h = config.hidden_size, f = config.intermediate_size, n = tokens;
-  const double row = 4 * h * h + 2 * h * f;  // q, k, v, output; both products of the feed-forward network
-  const double layer = n * row + 2 * n * n * h;
-  const double key_value = n * 2 * h * h;  // of the last layer
-  return (config.num_layers - 1) * layer + key_value + (row - 2 * h * h) + 2 * n * h;
+  const double full = config.num_layers - 1;  // layers
+  const double rows = full * n + 1;  // that pass the second half of a layer: of the last one [CLS] alone
+  std::array<double, kStages> work{};
+  const auto of = [&](Stage stage) -> double& { return work[static_cast<size_t>(stage)]; };
+  of(Stage::kQueryKeyValue) = full * n * 3 * h * h + n * 2 * h * h + h * h;
+  of(Stage::kAttention) = full * 2 * n * n * h + 2 * n * h;
+  of(Stage::kAttentionOutput) = rows * h * h;
+  of(Stage::kIntermediate) = rows * h * f;
+  of(Stage::kOutput) = rows * h * f;
+  return work;
+}
+
+double PairMultiplyAdds(const ModelConfig& config, double tokens) {
+  const std::array<double, kStages> work = StageMultiplyAdds(config, tokens);
+  return std::accumulate(work.begin(), work.end(), 0.0);
 }
 
 }  // namespace rerankd

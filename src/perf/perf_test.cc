@@ -12,8 +12,10 @@
 #include "perf/child.h"
 #include "perf/compare.h"
 #include "perf/peak.h"
+#include "perf/stages.h"
 #include "perf/statistics.h"
 #include "perf/workload.h"
+#include "tokenizer/tokenizer.h"
 
 namespace rerankd::perf {
 namespace {
@@ -115,6 +117,35 @@ TEST(Peak, EveryKernelSetReachesSomething) {
     EXPECT_GT(MeasurePeak(*kernels, "fp32", 1), 1e6) << kernels->name;
     EXPECT_GT(MeasurePeak(*kernels, "int8", 1), 1e6) << kernels->name;
     EXPECT_EQ(MeasurePeak(*kernels, "int3", 1), 0) << kernels->name;
+  }
+}
+
+TEST(Stages, EveryStageHasItsTimeAndProductsTheirShare) {
+  const std::string folder = RERANKD_SOURCE_DIR "/models/tiny";
+  const auto tokenizer = LoadTokenizer(folder);
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status().ToString();
+  const auto workload = FixedLengthWorkload(**tokenizer, 20, 30);
+  ASSERT_TRUE(workload.ok()) << workload.status().ToString();
+  for (const Precision precision : {Precision::kFp32, Precision::kInt8}) {
+    StageOptions options;
+    options.directory = folder;
+    options.tokenizer = tokenizer->get();
+    options.precision = precision;
+    options.rounds = 3;
+    const auto profile = ProfileStages(options, *workload);
+    ASSERT_TRUE(profile.ok()) << profile.status().ToString();
+    EXPECT_EQ(profile->precision, PrecisionName(precision));
+    EXPECT_EQ(profile->pairs, 30);
+    EXPECT_EQ(profile->tokens, 600);
+    std::vector<std::string> with_products;
+    for (const StageTime& stage : profile->stages) {
+      EXPECT_EQ(stage.us_per_token.size(), 3u) << stage.stage;
+      EXPECT_GT(Median(stage.us_per_token), 0) << stage.stage;
+      if (!stage.share_of_peak.empty()) with_products.push_back(stage.stage);
+    }
+    EXPECT_THAT(with_products,
+                ElementsAre("query, key, value", "attention", "attention output", "intermediate", "output"));
+    EXPECT_EQ(profile->stages.size(), precision == Precision::kInt8 ? 10u : 9u) << "tokens and the encoder";
   }
 }
 

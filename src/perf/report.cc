@@ -61,6 +61,38 @@ Rows SeriesRows(const SuiteResult& result) {
   return rows;
 }
 
+Json ToJson(const StageProfile& profile) {
+  Json json = {{"precision", profile.precision},
+               {"workload", profile.workload},
+               {"pairs", profile.pairs},
+               {"tokens", profile.tokens},
+               {"stages", Json::array()}};
+  for (const StageTime& stage : profile.stages)
+    json["stages"].push_back({{"stage", stage.stage},
+                              {"us_per_token", Median(stage.us_per_token)},
+                              {"share_of_peak", OrNull(Median(stage.share_of_peak))}});
+  return json;
+}
+
+Rows StageRows(const StageProfile& profile) {
+  double total = 0;
+  for (const StageTime& stage : profile.stages) total += Median(stage.us_per_token);
+  Rows rows = {{"stage", "us/token", "of time", "of peak"}};
+  for (const StageTime& stage : profile.stages) {
+    const double time = Median(stage.us_per_token);
+    rows.push_back({stage.stage, fmt::format("{:.3f}", time), Percent(time / total),
+                    Percent(Median(stage.share_of_peak))});
+  }
+  rows.push_back({"all", fmt::format("{:.3f}", total), "", ""});
+  return rows;
+}
+
+std::string StageText(const StageProfile& profile) {
+  const double tokens = static_cast<double>(profile.tokens) / static_cast<double>(profile.pairs);
+  return fmt::format("\nStages in {}, one thread, {} pairs of {:.1f} tokens ({})\n{}", profile.precision,
+                     profile.pairs, tokens, profile.workload, AlignColumns(StageRows(profile), 1));
+}
+
 }  // namespace
 
 Json ToJson(const SuiteResult& result, const Facts& facts) {
@@ -79,6 +111,8 @@ Json ToJson(const SuiteResult& result, const Facts& facts) {
                             {"multiply_adds_per_s", OrNull(Median(peak.multiply_adds_per_s))}});
   json["end_to_end"] = Json::array();
   for (const Series& s : result.series) json["end_to_end"].push_back(ToJson(s));
+  json["stages"] = Json::array();
+  for (const StageProfile& profile : result.stages) json["stages"].push_back(ToJson(profile));
   json["notes"] = result.notes;
   return json;
 }
@@ -94,6 +128,7 @@ std::string ToTable(const SuiteResult& result, const Facts& facts) {
                       AlignColumns(PeakRows(result), 1));
   text += fmt::format("\nEnd to end, text in to score out, medians of {} interleaved rounds\n{}", rounds,
                       AlignColumns(SeriesRows(result), 2));
+  for (const StageProfile& profile : result.stages) text += StageText(profile);
   for (const std::string& note : result.notes) text += "\nnote: " + note;
   return text + (result.notes.empty() ? "" : "\n");
 }

@@ -67,6 +67,7 @@ class Suite {
     AddTextRuns();
     for (const int tokens : options_.lengths) RERANKD_RETURN_IF_ERROR(AddLengthRuns(tokens));
     RERANKD_RETURN_IF_ERROR(Measure());
+    RERANKD_RETURN_IF_ERROR(MeasureStages());
     return std::move(result_);
   }
 
@@ -178,6 +179,34 @@ class Suite {
     series->tokens = sample.tokens;
     series->pairs_per_s.push_back(static_cast<double>(sample.pairs) / sample.seconds);
     series->share_of_peak.push_back(peak > 0 ? sample.multiply_adds / sample.seconds / peak : 0);
+    return {};
+  }
+
+  // On one request of the text, or on pairs of a usual length. The engines wait meanwhile.
+  Status MeasureStages() {
+    constexpr int kUsualTokens = 95, kPairs = 50;
+    const InstanceInfo& instance = targets_.front()->engine->instances().front();
+    if (instance.caps.name != "native") return {};
+    const Tokenizer& tokenizer = targets_.front()->engine->tokenizer();
+    Workload work = options_.text;
+    if (work.requests.empty()) {
+      const int tokens = std::min(kUsualTokens, result_.model.max_length);
+      RERANKD_ASSIGN_OR_RETURN(work, FixedLengthWorkload(tokenizer, tokens, kPairs));
+    }
+    work.requests.resize(1);
+    StageOptions options;
+    options.directory = result_.model.directory;
+    options.tokenizer = &tokenizer;
+    options.pair_options.max_length = result_.model.max_length;
+    options.batch_tokens = instance.caps.batch_tokens;
+    options.rounds = options_.rounds;
+    for (const auto& target : targets_) {
+      if (target->threads != targets_.front()->threads) continue;
+      options.precision =
+          target->precision == PrecisionName(Precision::kInt8) ? Precision::kInt8 : Precision::kFp32;
+      RERANKD_ASSIGN_OR_RETURN(StageProfile profile, ProfileStages(options, work));
+      result_.stages.push_back(std::move(profile));
+    }
     return {};
   }
 

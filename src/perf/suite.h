@@ -12,6 +12,7 @@
 #include "base/status.h"
 #include "config/settings.h"
 #include "engine/engine.h"
+#include "perf/stages.h"
 #include "perf/workload.h"
 #include "weights/model_config.h"
 
@@ -50,6 +51,7 @@ struct SuiteResult {
   std::string backend;  // what runs: "native, avx2, own gemm"
   std::vector<PeakSeries> peaks;
   std::vector<Series> series;
+  std::vector<StageProfile> stages;  // of the native backend: one a precision
   std::vector<std::string> notes;
 };
 

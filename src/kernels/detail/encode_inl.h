@@ -28,14 +28,17 @@ inline Range RangeOfRow(const float* row, int width) {
 
 inline void EncodeRow(const float* row, int width, const CodedRows& to, int index) {
   const Range range = RangeOfRow(row, width);
-  const float scale = (range.high - range.low) / kMaxCode;
+  const float steps = CodeSteps(width);
+  const float scale = kInt8.code_bytes == 1     ? (range.high - range.low) / steps
+                      : range.high > -range.low ? range.high / steps
+                                                : -range.low / steps;
   const float inverse = scale > 0 ? 1.0F / scale : 0.0F;
-  const float zero = __builtin_rintf(-range.low * inverse);
+  const float zero = kInt8.code_bytes == 1 ? __builtin_rintf(-range.low * inverse) : 0.0F;
   to.scales[index] = scale;
   to.zeros[index] = static_cast<int>(zero);
   unsigned char* codes = to.codes + index * to.stride;
   const auto store = [&](int i, const Group& x) {
-    StoreCodes(codes + i, Fma(x, Set(inverse), Set(zero)).v, kMaxCode);
+    StoreCodes(codes + static_cast<long>(i) * kInt8.code_bytes, Fma(x, Set(inverse), Set(zero)).v);
   };
   int i = 0;
   for (; i + kGroup * kLanes <= width; i += kGroup * kLanes) store(i, LoadGroup(row + i));

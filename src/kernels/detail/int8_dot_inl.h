@@ -6,10 +6,11 @@
 
 namespace rerankd::RERANKD_ISA {
 
-constexpr int kMaxCode = 255;
-constexpr int kInt8DepthStep = 4;
-constexpr int kInt8TileRows = kTileRows;  // sums fill the registers as fp32 ones do
-constexpr Int8Traits kInt8 = {kTileVecs * kLanes, kInt8DepthStep, kMaxCode, 0, true};
+constexpr Int8Traits kInt8 = {.panel_width = kTileVecs * kLanes, .code_bytes = 1, .group = 4, .dot = true};
+
+// Largest code of a row.
+inline float CodeSteps(int /*width*/) { return 255.0F; }
+inline void StoreCodes(unsigned char* to, const Vec (&x)[4]) { StoreBytes(to, x); }
 
 // sums[v][i] += dot(quad, weights[v][4i .. 4i + 3]): one row of a tile. In assembler, because GCC 12 keeps
 // the sums of its intrinsic in memory (GCC bug 94663), at a third of the speed; spills_test.cmake looks at

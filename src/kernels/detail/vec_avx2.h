@@ -78,22 +78,30 @@ inline IntVec BroadcastQuad(const unsigned char* p) {
 inline IntVec AddInts(IntVec a, IntVec b) { return {_mm256_add_epi32(a.v, b.v)}; }
 inline IntVec MulInts(IntVec a, IntVec b) { return {_mm256_mullo_epi32(a.v, b.v)}; }
 inline Vec ToFloat(IntVec x) { return {_mm256_cvtepi32_ps(x.v)}; }
-// Unsigned bytes times signed bytes, neighbours added: saturates at int16.
-inline IntVec MulBytePairs(IntVec a, IntVec b) { return {_mm256_maddubs_epi16(a.v, b.v)}; }
-inline IntVec AddWords(IntVec a, IntVec b) { return {_mm256_add_epi16(a.v, b.v)}; }
-inline IntVec AddWordPairs(IntVec x) { return {_mm256_madd_epi16(x.v, _mm256_set1_epi16(1))}; }
+// Signed bytes as words, and products of words, neighbours added.
+inline IntVec WidenBytes(const signed char* p) {
+  return {_mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
+inline IntVec MulWordPairs(IntVec a, IntVec b) { return {_mm256_madd_epi16(a.v, b.v)}; }
 inline Vec FromSignedBytes(const signed char* p) {
   return ToFloat({_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))});
 }
-// Rounded to whole numbers, cut to 0 .. max (at most 255), 4 x kLanes bytes.
-inline void StoreCodes(unsigned char* to, const Vec (&x)[4], int max) {
+// Rounded to whole numbers, cut to 0 .. 255, 4 x kLanes bytes.
+inline void StoreBytes(unsigned char* to, const Vec (&x)[4]) {
   const __m256i low = _mm256_packs_epi32(_mm256_cvtps_epi32(x[0].v), _mm256_cvtps_epi32(x[1].v));
   const __m256i high = _mm256_packs_epi32(_mm256_cvtps_epi32(x[2].v), _mm256_cvtps_epi32(x[3].v));
-  const __m256i bytes =
-      _mm256_min_epu8(_mm256_packus_epi16(low, high), _mm256_set1_epi8(static_cast<char>(max)));
+  const __m256i bytes = _mm256_packus_epi16(low, high);
   // Packing works on 128-bit halves: four bytes here, four there.
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_permutevar8x32_epi32(bytes, order));
+}
+// Rounded to whole numbers, which int16 holds.
+inline void StoreWords(unsigned char* to, const Vec (&x)[4]) {
+  for (int i = 0; i < 4; i += 2) {
+    const __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(x[i].v), _mm256_cvtps_epi32(x[i + 1].v));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i * kLanes * 2),
+                        _mm256_permute4x64_epi64(words, 0xD8));
+  }
 }
 
 // The compiler has to take the value for unknown from here on.

@@ -61,20 +61,27 @@ inline IntVec BroadcastQuad(const unsigned char* p) {
 inline IntVec AddInts(IntVec a, IntVec b) { return {_mm512_add_epi32(a.v, b.v)}; }
 inline IntVec MulInts(IntVec a, IntVec b) { return {_mm512_mullo_epi32(a.v, b.v)}; }
 inline Vec ToFloat(IntVec x) { return {_mm512_cvtepi32_ps(x.v)}; }
-// Unsigned bytes times signed bytes, neighbours added: saturates at int16.
-inline IntVec MulBytePairs(IntVec a, IntVec b) { return {_mm512_maddubs_epi16(a.v, b.v)}; }
-inline IntVec AddWords(IntVec a, IntVec b) { return {_mm512_add_epi16(a.v, b.v)}; }
-inline IntVec AddWordPairs(IntVec x) { return {_mm512_madd_epi16(x.v, _mm512_set1_epi16(1))}; }
+// Signed bytes as words, and products of words, neighbours added.
+inline IntVec WidenBytes(const signed char* p) {
+  return {_mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+}
+inline IntVec MulWordPairs(IntVec a, IntVec b) { return {_mm512_madd_epi16(a.v, b.v)}; }
 inline Vec FromSignedBytes(const signed char* p) {
   return ToFloat({_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))});
 }
-// Rounded to whole numbers, cut to 0 .. max (at most 255), 4 x kLanes bytes.
-inline void StoreCodes(unsigned char* to, const Vec (&x)[4], int max) {
+// Rounded to whole numbers, cut to 0 .. 255, 4 x kLanes bytes.
+inline void StoreBytes(unsigned char* to, const Vec (&x)[4]) {
   for (int i = 0; i < 4; ++i) {
     const __m512i whole = _mm512_max_epi32(_mm512_cvtps_epi32(x[i].v), _mm512_setzero_si512());
-    const __m512i cut = _mm512_min_epi32(whole, _mm512_set1_epi32(max));
+    const __m512i cut = _mm512_min_epi32(whole, _mm512_set1_epi32(255));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i * kLanes), _mm512_cvtepi32_epi8(cut));
   }
+}
+// Rounded to whole numbers, which int16 holds.
+inline void StoreWords(unsigned char* to, const Vec (&x)[4]) {
+  for (int i = 0; i < 4; ++i)
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i * kLanes * 2),
+                        _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(x[i].v)));
 }
 
 // The compiler has to take the value for unknown from here on.

@@ -10,8 +10,8 @@ namespace rerankd::scalar {
 namespace {
 
 constexpr int kPanel = 16;
-constexpr Int8Traits kInt8 = {
-    .panel_width = 16, .depth_step = 4, .max_code = 255, .lane_products = 0, .dot = false};
+constexpr Int8Traits kInt8 = {.panel_width = 16, .code_bytes = 1, .group = 4, .dot = false};
+constexpr int kMaxCode = 255;
 
 double Post(PostOp op, double x) {
   switch (op) {
@@ -61,14 +61,14 @@ void Int8Gemm(const Int8GemmArgs& g) {
 void EncodeRow(const float* row, int width, const CodedRows& to, int index) {
   const float low = std::min(0.0F, *std::min_element(row, row + width));
   const float high = std::max(0.0F, *std::max_element(row, row + width));
-  const float scale = (high - low) / static_cast<float>(kInt8.max_code);
+  const float scale = (high - low) / float{kMaxCode};
   const double inverse = scale > 0 ? 1.0 / scale : 0.0;
   const double zero = std::nearbyint(-low * inverse);
   to.scales[index] = scale;
   to.zeros[index] = static_cast<int>(zero);
   for (int i = 0; i < width; ++i) {
     const double code = std::nearbyint(row[i] * inverse + zero);
-    to.codes[index * to.stride + i] = static_cast<unsigned char>(std::clamp(code, 0.0, 255.0));
+    to.codes[index * to.stride + i] = static_cast<unsigned char>(std::clamp(code, 0.0, double{kMaxCode}));
   }
 }
 

@@ -65,6 +65,13 @@ inline __m128i LowBytes(simde__m512i x) {
   for (int i = 0; i < 16; ++i) bytes[i] = static_cast<char>(lanes[i]);
   return _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes));
 }
+inline __m256i LowWords(simde__m512i x) {
+  int lanes[16];
+  short words[16];
+  __builtin_memcpy(lanes, &x, sizeof(lanes));
+  for (int i = 0; i < 16; ++i) words[i] = static_cast<short>(lanes[i]);
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words));
+}
 // Halves are combined until one lane is left: the order in which GCC's sequence adds.
 template <typename F>
 inline float Reduce(simde__m512 x, const F& f) {
@@ -96,6 +103,7 @@ inline float Min(simde__m512 x) {
 #define _mm512_cvtps_epi32(x) rerankd::emulated::ToInt(x)
 #define _mm512_cvtepi32_ps(x) rerankd::emulated::ToFloat(x)
 #define _mm512_cvtepi8_epi32(x) rerankd::emulated::WidenBytes(x)
+#define _mm512_cvtepi32_epi16(x) rerankd::emulated::LowWords(x)
 #define _mm512_cvtepi32_epi8(x) rerankd::emulated::LowBytes(x)
 #define _mm512_reduce_add_ps(x) rerankd::emulated::Sum(x)
 #define _mm512_reduce_max_ps(x) rerankd::emulated::Max(x)
