@@ -3,7 +3,6 @@
 
 #include <cstdio>
 
-#include "base/file.h"
 #include "base/progress.h"
 #include "base/text.h"
 #include "command.h"
@@ -55,19 +54,10 @@ Status ApplyRate(const std::string& text, load::LoadOptions* options) {
   return {};
 }
 
-Status ReadApiKey(const std::string& path, std::string* key) {
-  if (path.empty()) return {};
-  RERANKD_ASSIGN_OR_RETURN(*key, ReadFile(path));
-  while (!key->empty() && (key->back() == '\n' || key->back() == '\r')) key->pop_back();
-  if (key->empty() || key->find_first_of("\r\n") != std::string::npos)
-    return InvalidArgument(fmt::format("{}: expected one line, the key", path));
-  return {};
-}
-
 load::Progress Bar(const LoadFlags& flags) {
   const load::LoadOptions& o = flags.options;
   const bool by_count = o.requests.has_value() && !o.duration_s;
-  const double total = by_count ? static_cast<double>(*o.requests) : o.duration_s.value_or(10);
+  const double total = o.repeats * (by_count ? static_cast<double>(*o.requests) : o.duration_s.value_or(10));
   const auto bar = std::make_shared<ProgressBar>("load", static_cast<int64_t>(total),
                                                  by_count ? "requests" : "s", !flags.quiet);
   return [bar, by_count](int64_t done, double seconds) {
@@ -96,8 +86,10 @@ int PrintMaxRate(const LoadFlags& flags, const std::atomic<bool>& interrupt) {
 int Run(LoadFlags flags) {
   Status status = ApplyRate(flags.rate, &flags.options);
   if (status.ok()) status = ApplyScenario(flags.find_max_rate, &flags.options);
-  if (status.ok()) status = ReadApiKey(flags.api_key_file, &flags.options.target.api_key);
+  const auto key = load::ReadApiKey(flags.api_key_file);
+  if (status.ok()) status = key.status();
   if (!status.ok()) return Fail(status), kExitUsage;
+  flags.options.target.api_key = *key;
   const experiment::InterruptGuard interrupt;
   if (flags.find_max_rate) return PrintMaxRate(flags, interrupt.flag());
   const auto result = load::MeasureLoad(flags.options, interrupt.flag(), Bar(flags));
@@ -144,6 +136,7 @@ void AddShape(CLI::App& command, LoadFlags* flags) {
   command.add_option("--scenario", o.scenario, "single-stream, offline or server, as MLPerf names them");
   command.add_option("--duration", o.duration_s, "seconds to send for [10]");
   command.add_option("--requests", o.requests, "how many to send");
+  command.add_option("--repeats", o.repeats, "how often the load is run; three or more give intervals [1]");
   command.add_option("--max-in-flight", o.max_in_flight, "open loop: due requests wait beyond it [4096]");
   command.add_option("--warm-up", o.warm_up_s, "longest warm-up in seconds; 0: one request [10]");
   command.add_option("--slo-ms", o.slo_ms, "wanted 99th percentile of latency; missed = exit code 1");

@@ -67,6 +67,7 @@ Status RunServe(const ConfigFlags& config) {
   RERANKD_ASSIGN_OR_RETURN(const Settings settings, config.Load());
   RERANKD_RETURN_IF_ERROR(FetchMissingModels(settings));
   RERANKD_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::Create(settings));
+  engine->MeasurePeak();
   RERANKD_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Start(settings, *engine));
   PrintReady(*server, *engine);
   WarnIfOpen(settings.server);

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "config/load.h"
 #include "config/setting_table.h"
+#include "config/wanted_target.h"
 
 namespace rerankd {
 namespace {
@@ -17,6 +18,7 @@ using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::SizeIs;
 namespace fs = std::filesystem;
 
 class ConfigTest : public testing::Test {
@@ -289,6 +291,29 @@ TEST_F(ConfigTest, OpenLoopsNeedRatesAndClosedOnesHaveNone) {
     EXPECT_THAT(Error(std::string("experiment: {load: open, rates: [\"") + wrong + "\"]}\n"),
                 HasSubstr("is not a rate above 0"))
         << wrong;
+}
+
+TEST_F(ConfigTest, TargetsAreServersThatRunAlready) {
+  const auto plan = LoadExperiment(File(
+      "experiment: {targets: [\"tei http://h:80 m\", rerankd h:50051], api_key_file: key, seed: [1, 2]}\n"));
+  ASSERT_TRUE(plan.ok()) << plan.status().ToString();
+  ASSERT_THAT(plan->variants, SizeIs(2)) << "keys of the load may be swept";
+  const ExperimentSettings& experiment = plan->variants[0].settings.experiment;
+  EXPECT_THAT(experiment.targets, ElementsAre("tei http://h:80 m", "rerankd h:50051"));
+  EXPECT_EQ(experiment.api_key_file, (folder_ / "key").string());
+  EXPECT_EQ(ParseTarget(experiment.targets[0])->url, "http://h:80");
+  EXPECT_EQ(ParseTarget(experiment.targets[0])->model, "m");
+  EXPECT_EQ(ParseTarget(experiment.targets[1])->protocol, "rerankd");
+  for (const char* wrong : {"tei", "tei  http://h", "tei http://h m x", " "})
+    EXPECT_THAT(Error(std::string("experiment: {targets: [\"") + wrong + "\"]}\n"), HasSubstr("PROTOCOL URL"))
+        << wrong;
+  EXPECT_THAT(Error("experiment: {targets: [tei http://h, tei http://h]}\n"), HasSubstr("twice"));
+  EXPECT_THAT(LoadExperiment(File("experiment: {targets: [tei http://h]}\nmodel: {threads: [1, 2]}\n"))
+                  .status()
+                  .message(),
+              AllOf(HasSubstr("model.threads"), HasSubstr("running already")));
+  EXPECT_THAT(DumpExperiment(plan->variants[0].settings),
+              AllOf(HasSubstr("experiment:\n  batch_sizes"), testing::Not(HasSubstr("model"))));
 }
 
 TEST_F(ConfigTest, SweepsThatCannotRunAreErrors) {

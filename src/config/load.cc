@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <optional>
+#include <set>
 
 #include "base/file.h"
 #include "base/text.h"
@@ -13,6 +14,7 @@
 #include "config/precision.h"
 #include "config/rate.h"
 #include "config/setting_table.h"
+#include "config/wanted_target.h"
 
 extern char** environ;
 
@@ -143,6 +145,28 @@ Status CheckExperiment(const ExperimentSettings& experiment) {
   return {};
 }
 
+Status CheckTargets(const ExperimentSettings& experiment) {
+  std::set<std::string> seen;
+  for (const std::string& target : experiment.targets) {
+    RERANKD_RETURN_IF_ERROR(ParseTarget(target).status().WithContext("experiment.targets"));
+    if (!seen.insert(target).second)
+      return InvalidArgument(fmt::format("experiment.targets: '{}' is there twice", target));
+  }
+  return {};
+}
+
+// A sweep starts a server for each combination; targets are running already.
+Status CheckSweepOfTargets(const std::vector<ConfigEntry>& swept, const ExperimentPlan& plan) {
+  if (plan.variants.front().settings.experiment.targets.empty()) return {};
+  for (const ConfigEntry& entry : swept)
+    if (!entry.path.starts_with("experiment."))
+      return InvalidArgument(
+          fmt::format("{}: {} holds a list, but experiment.targets are running already: a sweep of servers "
+                      "needs servers of its own",
+                      entry.value.where, entry.path));
+  return {};
+}
+
 Result<Settings> Build(const Draft& draft, std::vector<std::string>* warnings) {
   Settings settings;
   settings.instances.resize(static_cast<size_t>(std::max(1, draft.instances())));
@@ -156,6 +180,7 @@ Result<Settings> Build(const Draft& draft, std::vector<std::string>* warnings) {
   RERANKD_RETURN_IF_ERROR(CheckTogether(settings));
   RERANKD_RETURN_IF_ERROR(CheckDocuments(settings.documents));
   RERANKD_RETURN_IF_ERROR(CheckExperiment(settings.experiment));
+  RERANKD_RETURN_IF_ERROR(CheckTargets(settings.experiment));
   return settings;
 }
 
@@ -228,6 +253,7 @@ void ResolvePath(const Draft& draft, const char* key, std::string* path) {
 
 void ResolvePaths(const Draft& draft, Settings* settings) {
   ResolvePath(draft, "experiment.dataset", &settings->experiment.dataset);
+  ResolvePath(draft, "experiment.api_key_file", &settings->experiment.api_key_file);
   ResolvePath(draft, "experiment.quality.data", &settings->experiment.quality.data);
   ResolvePath(draft, "experiment.quality.scores", &settings->experiment.quality.scores);
 }
@@ -282,6 +308,7 @@ Result<ExperimentPlan> LoadExperiment(const SettingsSource& source) {
     AppendNew(warnings, &plan.warnings);
     plan.variants.push_back(std::move(variant));
   }
+  RERANKD_RETURN_IF_ERROR(CheckSweepOfTargets(swept, plan));
   return plan;
 }
 

@@ -50,6 +50,8 @@ Result<ExperimentPlan> LoadExperiment(const SettingsSource& source);
 
 // YAML of every setting; loading it gives the same Settings.
 std::string DumpSettings(const Settings& settings);
+// The section "experiment" of it: all that matters to servers that are running already.
+std::string DumpExperiment(const Settings& settings);
 
 // docs/settings.md: the table of settings and the keys of the reference system.
 std::string SettingsMarkdown();

@@ -112,7 +112,9 @@ struct ExperimentSettings {
   std::vector<std::string> rates;  // of an open loop, each as ParseRate reads it
   std::string arrivals = "poisson";
   int seed = 1;
-  int repeats = 1;  // of the whole grid, on one server
+  int repeats = 1;                   // of the whole grid, on one server
+  std::vector<std::string> targets;  // servers that are running already, each as ParseTarget reads it
+  std::string api_key_file;          // for them
   QualitySettings quality;
   BackgroundSettings background;
 };

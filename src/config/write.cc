@@ -69,17 +69,25 @@ then `quantized`/`quantization_mode`, then the block of the backend that runs (`
 
 }  // namespace
 
-std::string DumpSettings(const Settings& settings) {
+namespace {
+
+std::string SectionOf(const SettingRow& row) {
+  const size_t dot = row.key.find('.');
+  return dot == std::string::npos ? "" : row.key.substr(0, dot);
+}
+
+// `only` = a section; null = all.
+std::string Dump(const Settings& settings, const char* only) {
   Settings copy = settings;
   std::string text, section;
   for (const SettingRow& row : SettingTable()) {
-    if (row.of_instance()) continue;
-    const size_t dot = row.key.find('.');
-    const std::string own = dot == std::string::npos ? "" : row.key.substr(0, dot);
+    const std::string own = SectionOf(row);
+    if (row.of_instance() || (only != nullptr && own != only)) continue;
     if (own != section) text += own + ":\n";
     section = own;
-    text += fmt::format("{}{}: {}\n", own.empty() ? "" : "  ", row.key.substr(own.empty() ? 0 : dot + 1),
-                        FormatSetting(row.field(copy, copy.instances.front())));
+    text +=
+        fmt::format("{}{}: {}\n", own.empty() ? "" : "  ", row.key.substr(own.empty() ? 0 : own.size() + 1),
+                    FormatSetting(row.field(copy, copy.instances.front())));
     if (own == "model_pool") {
       text += "  instances:\n";
       for (const InstanceSettings& instance : settings.instances) text += DumpInstance(instance);
@@ -87,6 +95,12 @@ std::string DumpSettings(const Settings& settings) {
   }
   return text;
 }
+
+}  // namespace
+
+std::string DumpSettings(const Settings& settings) { return Dump(settings, nullptr); }
+
+std::string DumpExperiment(const Settings& settings) { return Dump(settings, "experiment"); }
 
 std::string SettingsMarkdown() {
   std::string text(kIntro);

@@ -26,6 +26,7 @@ struct BackendCaps {
 struct BatchStats {
   double compute_ms = 0;      // time inside the model
   int64_t padded_tokens = 0;  // tokens computed, padding included
+  double multiply_adds = 0;   // of the matrix products and attention; 0 = not counted
 };
 
 struct BackendUsage {

@@ -36,6 +36,7 @@ struct WorkerStats {
   int64_t pairs = 0;
   int64_t tokens = 0;         // real
   int64_t padded_tokens = 0;  // computed
+  double multiply_adds = 0;   // 0 where the backend does not count them
   int64_t batches = 0;        // micro-batches, failed ones included
   double busy_ms = 0;
   bool alive = true;                                    // false: its backend was lost, it scores no more
@@ -61,7 +62,8 @@ struct EngineStats {
   int64_t extra_windows = 0;        // windows of a document after its first
   CacheStats document_cache;        // text -> token ids
   CacheStats score_cache;
-  BackendUsage usage;  // summed over workers
+  BackendUsage usage;                   // summed over workers
+  double peak_multiply_adds_per_s = 0;  // of this machine, in the precision that runs; 0 = not measured
 };
 
 }  // namespace rerankd

@@ -1,6 +1,7 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <atomic>
 #include <future>
 #include <map>
 #include <thread>
@@ -10,6 +11,8 @@
 #include "base/log.h"
 #include "engine/backend_registry.h"
 #include "engine/model_source.h"
+#include "kernels/dispatch.h"
+#include "kernels/peak.h"
 #include "scheduler/overflow.h"
 #include "scheduler/scheduler.h"
 #include "tokenizer/tokenizer.h"
@@ -39,9 +42,27 @@ class LocalEngine final : public Engine {
   void Drain() override { scheduler_->Drain(); }
   const std::vector<ModelInfo>& models() const override { return models_; }
   const std::vector<InstanceInfo>& instances() const override { return instances_; }
-  EngineStats stats() const override { return scheduler_->stats(); }
+  EngineStats stats() const override {
+    EngineStats stats = scheduler_->stats();
+    stats.peak_multiply_adds_per_s = peak_;
+    return stats;
+  }
+
+  void MeasurePeak() override {
+    int threads = 0;
+    std::string precision;
+    for (const InstanceInfo& instance : instances_) {
+      if (instance.caps.name != "native") continue;
+      threads += instance.workers;
+      precision = instance.caps.precision;
+    }
+    const auto kernels = ChooseKernelsFromEnvironment();
+    if (threads > 0 && kernels.ok())
+      peak_ = rerankd::MeasurePeak(**kernels, precision, std::min(threads, WorkerThreads(0)));
+  }
 
  private:
+  std::atomic<double> peak_{0};
   const std::vector<ModelInfo> models_;  // outlive the scheduler, which uses their tokenizers
   const std::vector<InstanceInfo> instances_;
   const std::unique_ptr<Scheduler> scheduler_;

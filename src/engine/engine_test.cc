@@ -13,6 +13,7 @@
 #include "backends/fake/fake_backend.h"
 #include "backends/native/native_backend.h"
 #include "base/cpu.h"
+#include "model/bert_cost.h"
 #include "tokenizer/tokenizer.h"
 
 namespace rerankd {
@@ -98,6 +99,27 @@ TEST(Engine, ScoresAsTheBackendDoesPairByPair) {
     EXPECT_GT(result->timings.inference_ms, 0);
     EXPECT_GE(result->timings.total_ms, result->timings.inference_ms);
   }
+}
+
+TEST(Engine, CountsMultiplyAddsAndMeasuresThePeakWhenAsked) {
+  const auto model = NativeModel::Load(kTiny, "fp32");
+  ASSERT_TRUE(model.ok());
+  const auto engine = Make(TinySettings());
+  double expected = 0;
+  for (const std::string& document : RandomDocuments(2, 5)) {
+    const auto result = engine->Score(ScoreRequest::ForQuery("what is a cat", {document}));
+    ASSERT_TRUE(result.ok()) << result.status().ToString();
+    expected += PairMultiplyAdds((*model)->config(), static_cast<double>(result->counts.real));
+  }
+  double counted = 0;
+  for (const WorkerStats& worker : engine->stats().workers) counted += worker.multiply_adds;
+  EXPECT_NEAR(counted, expected, expected * 1e-12);
+  EXPECT_EQ(engine->stats().peak_multiply_adds_per_s, 0);
+  engine->MeasurePeak();
+  EXPECT_GT(engine->stats().peak_multiply_adds_per_s, 0);
+  const auto fake = Make(TinySettings("fake"));
+  fake->MeasurePeak();
+  EXPECT_EQ(fake->stats().peak_multiply_adds_per_s, 0) << "not of our engine";
 }
 
 TEST(Engine, DescribesWhatRuns) {

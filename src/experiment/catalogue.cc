@@ -141,8 +141,9 @@ int RunExperiments(const ExperimentOptions& asked, const Log& log,
   for (const std::string& file : options.files) {
     if (interrupt.flag().load()) break;
     ++number;
-    if (options.files.size() > 1)
-      log(fmt::format("[{}/{}] {}", number, options.files.size(), fs::path(file).stem().string()));
+    const std::string place =
+        options.files.size() > 1 ? fmt::format("[{}/{}] ", number, options.files.size()) : "";
+    log(place + fs::path(file).stem().string());
     RunFile(Resolve(file), options, interrupt.flag(), log, result, &totals);
   }
   totals.interrupted |= interrupt.flag().load();

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "load/arrivals.h"
-#include "load/grpc_client.h"
 
 namespace rerankd::experiment {
 namespace {
@@ -23,7 +22,8 @@ RequestSample SampleOf(const load::Sample& s) {
   sample.queue_ms = s.reply.queue_ms;
   sample.tokenize_ms = s.reply.tokenize_ms;
   sample.inference_ms = s.reply.inference_ms;
-  sample.error = s.reply.detail;
+  if (s.reply.outcome != load::Outcome::kOk)
+    sample.error = fmt::format("{}: {}", load::OutcomeName(s.reply.outcome), s.reply.detail);
   return sample;
 }
 
@@ -73,13 +73,10 @@ std::string ErrorOf(const LoadSpec& spec, const std::vector<RequestSample>& samp
 
 }  // namespace
 
-Result<std::unique_ptr<CellLoad>> CellLoad::Create(const std::string& grpc_address,
-                                                   const load::Dataset& dataset, bool expect_scores) {
-  std::unique_ptr<CellLoad> cell_load(new CellLoad(dataset));
-  load::GrpcTarget target;
-  target.address = grpc_address;
-  target.allow_no_scores = !expect_scores;
-  RERANKD_ASSIGN_OR_RETURN(cell_load->client_, load::MakeGrpcClient("rerankd", target, cell_load->workload_));
+Result<std::unique_ptr<CellLoad>> CellLoad::Create(const load::Target& target, const load::Dataset& dataset,
+                                                   bool one_query) {
+  std::unique_ptr<CellLoad> cell_load(new CellLoad(dataset, one_query));
+  RERANKD_ASSIGN_OR_RETURN(cell_load->client_, load::MakeClient(target, cell_load->workload_));
   return cell_load;
 }
 

@@ -1,4 +1,4 @@
-// The load of a cell over gRPC, on src/load: the reference system's closed loop, or an open one.
+// The load of a cell, on src/load: the reference system's closed loop, or an open one.
 #pragma once
 
 #include <atomic>
@@ -15,6 +15,7 @@
 #include "load/client.h"
 #include "load/dataset.h"
 #include "load/generator.h"
+#include "load/target.h"
 #include "load/workload.h"
 
 namespace rerankd::experiment {
@@ -44,10 +45,10 @@ struct LoadResult {
 
 class CellLoad {
  public:
-  // `dataset` outlives this and is not empty. `expect_scores` false: a server without a model may answer
-  // none.
-  static Result<std::unique_ptr<CellLoad>> Create(const std::string& grpc_address,
-                                                  const load::Dataset& dataset, bool expect_scores);
+  // `dataset` outlives this and is not empty. `one_query`: all documents of a request go with the query of
+  // its first pair. kInvalidArgument: there is no such target.
+  static Result<std::unique_ptr<CellLoad>> Create(const load::Target& target, const load::Dataset& dataset,
+                                                  bool one_query);
 
   // `count` requests with the first `batch` pairs, one after another, unmeasured.
   Status WarmUp(int batch, int64_t count, const std::atomic<bool>& interrupt) const;
@@ -65,9 +66,9 @@ class CellLoad {
                  const load::Progress& progress) const;
 
  private:
-  explicit CellLoad(const load::Dataset& dataset) : workload_(dataset, false) {}
+  CellLoad(const load::Dataset& dataset, bool one_query) : workload_(dataset, one_query) {}
 
-  const load::Workload workload_;  // each pair with its own query
+  const load::Workload workload_;
   std::unique_ptr<load::Client> client_;
 };
 

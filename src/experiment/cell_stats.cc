@@ -10,32 +10,17 @@ namespace {
 
 constexpr size_t kSlices = 10;
 constexpr size_t kFewestRequests = 20;
-constexpr size_t kFewestRepeats = 3;
 
-// Of warnings. A repeat is far from the others at three scaled median deviations and at least 5 %; a request
-// at ten medians; a rate drifts when its halves differ by more than 5 % and by four standard errors.
-constexpr double kFarDeviations = 3, kFarShare = 0.05;
+// Of warnings: a request is slow at ten medians.
 constexpr double kSlowMedians = 10;
-constexpr double kDriftShare = 0.05, kDriftErrors = 4;
 constexpr double kDisturbed = 0.15;
 constexpr double kLateMs = 1;
 
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return Percentile(values, 50);
-}
-
 void WarnOfRepeats(const CellRecord& cell, std::vector<std::string>* warnings) {
   const std::vector<double> rates = RepeatsOf(cell).rates;
-  if (rates.size() < kFewestRepeats) return;
-  const double median = Median(rates);
-  std::vector<double> distances;
-  for (const double rate : rates) distances.push_back(std::abs(rate - median));
-  const double far = std::max(kFarDeviations * 1.4826 * Median(distances), kFarShare * median);
-  for (size_t i = 0; i < rates.size(); ++i)
-    if (distances[i] > far)
-      warnings->push_back(fmt::format("repeat {} is an outlier: {:.1f} pairs/s, the median is {:.1f}", i + 1,
-                                      rates[i], median));
+  for (const size_t i : load::OutliersOf(rates))
+    warnings->push_back(fmt::format("repeat {} is an outlier: {:.1f} pairs/s, the median is {:.1f}", i + 1,
+                                    rates[i], load::Median(rates)));
 }
 
 void WarnOfSlowRequests(const CellStats& stats, std::vector<std::string>* warnings) {
@@ -48,18 +33,10 @@ void WarnOfSlowRequests(const CellStats& stats, std::vector<std::string>* warnin
                     stats.latency_ms.size(), kSlowMedians, stats.latency.max));
 }
 
-// Welch's t of the first half of the samples against the second.
 void WarnOfDrift(const CellRecord& cell, std::vector<std::string>* warnings) {
-  const std::vector<double> rates = SliceRates(cell);
-  if (rates.size() < 2 * kFewestRepeats) return;
-  const auto middle = rates.begin() + static_cast<std::ptrdiff_t>(rates.size() / 2);
-  const Summary first = Summarize({rates.begin(), middle}), second = Summarize({middle, rates.end()});
-  const double degrees = static_cast<double>(rates.size()) / 2 - 1;
-  const double error = std::sqrt((first.std_dev * first.std_dev + second.std_dev * second.std_dev) / degrees);
-  const double change = first.average > 0 ? second.average / first.average - 1 : 0;
-  if (std::abs(change) > kDriftShare && std::abs(second.average - first.average) > kDriftErrors * error)
+  if (const auto change = load::DriftOf(SliceRates(cell)))
     warnings->push_back(fmt::format("the rate {} by {:.1f} % from the first half to the second",
-                                    change > 0 ? "rose" : "fell", std::abs(100 * change)));
+                                    *change > 0 ? "rose" : "fell", std::abs(100 * *change)));
 }
 
 void WarnOfMachine(const CellRecord& cell, std::vector<std::string>* warnings) {
@@ -148,12 +125,12 @@ RepeatStats RepeatsOf(const CellRecord& cell) {
 }
 
 std::vector<double> RateSamples(const CellRecord& cell) {
-  if (cell.repeats.size() >= kFewestRepeats) return RepeatsOf(cell).rates;
+  if (cell.repeats.size() >= load::kFewestRepeats) return RepeatsOf(cell).rates;
   return SliceRates(cell);
 }
 
-std::optional<MeanInterval> IntervalOfRate(const CellRecord& cell) {
-  return IntervalOfMean(RateSamples(cell));
+std::optional<load::MeanInterval> IntervalOfRate(const CellRecord& cell) {
+  return load::IntervalOfMean(RateSamples(cell));
 }
 
 std::vector<std::string> CellWarnings(const CellRecord& cell) {

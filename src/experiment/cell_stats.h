@@ -8,6 +8,7 @@
 
 #include "experiment/record.h"
 #include "experiment/stats.h"
+#include "load/spread.h"
 
 namespace rerankd::experiment {
 
@@ -33,7 +34,7 @@ RepeatStats RepeatsOf(const CellRecord& cell);
 // Samples of the cell's rate: its repeats if there are at least 3, else the slices of its time.
 std::vector<double> RateSamples(const CellRecord& cell);
 // A 95 % interval of the cell's rate: Student's t over RateSamples. Nothing without them.
-std::optional<MeanInterval> IntervalOfRate(const CellRecord& cell);
+std::optional<load::MeanInterval> IntervalOfRate(const CellRecord& cell);
 
 // What makes the cell's numbers less than they seem, for people: repeats and requests far from the others, a
 // rate that rises or falls, a machine that changed its speed or was busy with other work, late sends,

@@ -54,12 +54,21 @@ std::vector<double> Windows(const Json& load, const char* key) {
   return values;
 }
 
+// Of the repeats of a load; where there were none, of its seconds.
+std::vector<double> SamplesOf(const Json& load, const char* repeat_key, const char* window_key) {
+  const Json number = load.value("repeats", Json::object()).value(repeat_key, Json::object());
+  if (!number.contains("values")) return Windows(load, window_key);
+  return number["values"].get<std::vector<double>>();
+}
+
 std::vector<Measure> MeasuresOfLoad(const Json& j) {
   const Json latency = j.value("latency_ms", Json::object());
-  return {{"pairs/s", Better::kHigher, NumberIn(j, "pairs_per_s"), Windows(j, "pairs"), -1},
-          {"goodput, requests/s", Better::kHigher, NumberIn(j, "goodput_requests_per_s"), {}, -1},
-          {"latency p50 (ms)", Better::kLower, NumberIn(latency, "p50"), Windows(j, "p50_ms"), -1},
-          {"latency p99 (ms)", Better::kLower, NumberIn(latency, "p99"), Windows(j, "p99_ms"), -1}};
+  return {
+      {"pairs/s", Better::kHigher, NumberIn(j, "pairs_per_s"), SamplesOf(j, "pairs_per_s", "pairs"), -1},
+      {"goodput, requests/s", Better::kHigher, NumberIn(j, "goodput_requests_per_s"),
+       SamplesOf(j, "goodput_requests_per_s", ""), -1},
+      {"latency p50 (ms)", Better::kLower, NumberIn(latency, "p50"), SamplesOf(j, "p50_ms", "p50_ms"), -1},
+      {"latency p99 (ms)", Better::kLower, NumberIn(latency, "p99"), SamplesOf(j, "p99_ms", "p99_ms"), -1}};
 }
 
 std::vector<Measure> MeasuresOfMaxRate(const Json& j) {
@@ -134,15 +143,19 @@ Result<std::vector<Measure>> ReadMeasures(const std::string& json) {
   if (j.is_discarded()) return InvalidArgument("not JSON");
   const std::string format = j.is_object() ? j.value("format", "") : "";
   std::vector<Measure> measures;
-  if (format == "rerankd-experiment") {
-    RERANKD_ASSIGN_OR_RETURN(const ExperimentRecord record, RecordFromJson(json));
-    measures = MeasuresOf(record);
-  } else if (format == "rerankd-load") {
-    measures = MeasuresOfLoad(j);
-  } else if (format == "rerankd-max-rate") {
-    measures = MeasuresOfMaxRate(j);
-  } else {
-    Flatten(j, "", &measures);
+  try {
+    if (format == "rerankd-experiment") {
+      RERANKD_ASSIGN_OR_RETURN(const ExperimentRecord record, RecordFromJson(json));
+      measures = MeasuresOf(record);
+    } else if (format == "rerankd-load") {
+      measures = MeasuresOfLoad(j);
+    } else if (format == "rerankd-max-rate") {
+      measures = MeasuresOfMaxRate(j);
+    } else {
+      Flatten(j, "", &measures);
+    }
+  } catch (const Json::exception& e) {
+    return InvalidArgument(fmt::format("damaged: {}", e.what()));
   }
   if (measures.empty()) return InvalidArgument("holds nothing that was measured");
   return measures;

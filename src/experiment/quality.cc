@@ -6,15 +6,14 @@
 #include <cmath>
 #include <filesystem>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
 #include "eval/agreement.h"
 #include "eval/metrics.h"
 #include "load/arrivals.h"
+#include "load/collection.h"
 #include "load/generator.h"
-#include "load/grpc_client.h"
 
 namespace rerankd::experiment {
 namespace {
@@ -26,66 +25,6 @@ constexpr size_t kTop = 10;
 constexpr int kRelevant = 2;  // binary metrics count grades from here on, as `rerankd eval` does
 constexpr int kResamples = 2000;
 constexpr uint64_t kSeed = 1;
-
-// The first of `names` that is in `folder`; "" if none is.
-std::string FirstOf(const fs::path& folder, const std::vector<std::string>& names) {
-  std::error_code ignored;
-  for (const std::string& name : names)
-    if (fs::exists(folder / name, ignored)) return (folder / name).string();
-  return "";
-}
-
-Result<std::string> Needed(const fs::path& folder, const std::vector<std::string>& names) {
-  const std::string path = FirstOf(folder, names);
-  if (path.empty())
-    return NotFound(fmt::format("experiment.quality.data: {} has no {}", folder.string(), names.front()));
-  return path;
-}
-
-Result<std::string> RunFile(const fs::path& folder) {
-  const std::string beside = FirstOf(folder, {"run.trec", "run.trec.gz", "demo_run.trec"});
-  if (!beside.empty()) return beside;
-  std::vector<std::string> found;
-  std::error_code ignored;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder / "runs", ignored))
-    found.push_back(entry.path().string());
-  if (found.size() == 1) return found.front();
-  return NotFound(
-      fmt::format("experiment.quality.data: {} has no run.trec, and {} files in runs/ (1 is expected)",
-                  folder.string(), found.size()));
-}
-
-void Limit(const QualitySettings& settings, TrecRun* run) {
-  if (settings.queries > 0 && run->size() > static_cast<size_t>(settings.queries))
-    run->resize(static_cast<size_t>(settings.queries));
-  for (QueryRun& query : *run)
-    if (query.docs.size() > static_cast<size_t>(settings.documents))
-      query.docs.resize(static_cast<size_t>(settings.documents));
-}
-
-Result<std::string> TextOf(const Texts& texts, const std::string& id, const std::string& path) {
-  const auto found = texts.find(id);
-  if (found == texts.end())
-    return NotFound(fmt::format("{} has no text of '{}', which the run names", path, id));
-  return found->second;
-}
-
-Status ReadPairs(const std::string& queries_path, const std::string& corpus_path, QualitySet* set) {
-  std::unordered_set<std::string> wanted;
-  for (const QueryRun& query : set->candidates)
-    for (const ScoredDoc& doc : query.docs) wanted.insert(doc.id);
-  RERANKD_ASSIGN_OR_RETURN(const Texts queries, ReadTexts(queries_path, nullptr));
-  RERANKD_ASSIGN_OR_RETURN(const Texts corpus, ReadTexts(corpus_path, &wanted));
-  for (const QueryRun& query : set->candidates) {
-    RERANKD_ASSIGN_OR_RETURN(const std::string text, TextOf(queries, query.query_id, queries_path));
-    for (const ScoredDoc& doc : query.docs) {
-      RERANKD_ASSIGN_OR_RETURN(std::string document, TextOf(corpus, doc.id, corpus_path));
-      set->pairs.pairs.emplace_back(text, std::move(document));
-    }
-  }
-  set->pairs.info.pairs = static_cast<int64_t>(set->pairs.pairs.size());
-  return {};
-}
 
 // One request a query: its candidates are consecutive pairs.
 std::vector<load::Arrival> RequestsOf(const TrecRun& candidates) {
@@ -163,39 +102,26 @@ Result<QualitySet> LoadQualitySet(const QualitySettings& settings) {
   if (folder == "bundled") {
     RERANKD_ASSIGN_OR_RETURN(folder, load::FindInstalled("RERANKD_DATA_DIR", "data"));
   }
+  const load::CollectionLimits limits{static_cast<size_t>(settings.queries),
+                                      static_cast<size_t>(settings.documents)};
+  auto collection = load::LoadCollection(folder, limits);
+  if (!collection.ok()) return collection.status().WithContext("experiment.quality.data");
   QualitySet set;
   set.name = settings.data == "bundled" ? settings.data : fs::path(folder).filename().string();
-  RERANKD_ASSIGN_OR_RETURN(const std::string run, RunFile(folder));
-  RERANKD_ASSIGN_OR_RETURN(set.candidates, ReadRun(run));
-  Limit(settings, &set.candidates);
-  if (set.candidates.empty()) return InvalidArgument(run + " holds no query");
-  RERANKD_ASSIGN_OR_RETURN(const std::string queries,
-                           Needed(folder, {"queries.jsonl", "queries.jsonl.gz", "demo_queries.jsonl"}));
-  RERANKD_ASSIGN_OR_RETURN(const std::string corpus,
-                           Needed(folder, {"corpus.jsonl", "corpus.jsonl.gz", "demo_corpus.jsonl"}));
-  RERANKD_RETURN_IF_ERROR(ReadPairs(queries, corpus, &set));
-  const std::string qrels = FirstOf(folder, {"qrels.tsv", "qrels/test.tsv", "demo_qrels.tsv"});
-  if (!qrels.empty()) {
-    RERANKD_ASSIGN_OR_RETURN(set.qrels, ReadQrels(qrels));
-  }
-  // Queries that were left out are not judged here: they would count 0.
-  std::unordered_set<std::string> kept;
-  for (const QueryRun& query : set.candidates) kept.insert(query.query_id);
-  if (settings.queries > 0)
-    std::erase_if(set.qrels, [&](const auto& entry) { return !kept.contains(entry.first); });
+  set.candidates = std::move(collection->candidates);
+  set.qrels = std::move(collection->qrels);
+  set.pairs.pairs = std::move(collection->pairs);
+  set.pairs.info.pairs = static_cast<int64_t>(set.pairs.pairs.size());
   if (!settings.scores.empty()) {
     RERANKD_ASSIGN_OR_RETURN(set.given, ReadRun(settings.scores));
   }
   return set;
 }
 
-Result<TrecRun> RankOnServer(const QualitySet& set, const std::string& grpc_address, const std::string& model,
+Result<TrecRun> RankOnServer(const QualitySet& set, const load::Target& target,
                              const std::atomic<bool>& interrupt) {
   const load::Workload workload(set.pairs, true);
-  load::GrpcTarget target;
-  target.address = grpc_address;
-  target.model = model;
-  RERANKD_ASSIGN_OR_RETURN(const auto client, load::MakeGrpcClient("kserve", target, workload));
+  RERANKD_ASSIGN_OR_RETURN(const auto client, load::MakeClient(target, workload));
   TrecRun ranked = set.candidates;
   Status status;
   load::LoadPlan plan;

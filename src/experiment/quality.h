@@ -13,6 +13,7 @@
 #include "eval/trec.h"
 #include "experiment/record.h"
 #include "load/dataset.h"
+#include "load/target.h"
 
 namespace rerankd::experiment {
 
@@ -29,8 +30,8 @@ struct QualitySet {
 // qrels/test.tsv, or neither. kNotFound, kInvalidArgument: name the file.
 Result<QualitySet> LoadQualitySet(const QualitySettings& settings);
 
-// The candidates in the order of the server's raw logits. `allowed` = requests in flight.
-Result<TrecRun> RankOnServer(const QualitySet& set, const std::string& grpc_address, const std::string& model,
+// The candidates in the order of the target's scores.
+Result<TrecRun> RankOnServer(const QualitySet& set, const load::Target& target,
                              const std::atomic<bool>& interrupt);
 
 // `fp32`: the same candidates ranked in fp32; null = not known.

@@ -124,6 +124,7 @@ Json ToJson(const CellRecord& c) {
             {"server_cpu_s", c.server_cpu_s},
             {"real_tokens", c.real_tokens},
             {"computed_tokens", c.computed_tokens},
+            {"multiply_adds", c.multiply_adds},
             {"repeats", Json::array()},
             {"requests", Json::array()}};
   if (c.open()) j["open"] = {{"name", c.rate_name}, {"rate", c.rate}, {"capacity", c.capacity}};
@@ -144,12 +145,13 @@ CellRecord CellFrom(const Json& j) {
   c.server_cpu_s = j.at("server_cpu_s");
   c.real_tokens = j.at("real_tokens");
   c.computed_tokens = j.at("computed_tokens");
+  c.multiply_adds = j.value("multiply_adds", -1.0);  // results of earlier versions have none
   if (j.contains("open")) {
     c.rate_name = j["open"].at("name");
     c.rate = j["open"].at("rate");
     c.capacity = j["open"].at("capacity");
   }
-  if (j.contains("repeats"))  // results of earlier versions have none
+  if (j.contains("repeats"))  // nor these
     for (const Json& repeat : j["repeats"]) c.repeats.push_back(RepeatFrom(repeat));
   for (const Json& sample : j.at("requests")) c.requests.push_back(SampleFrom(sample));
   return c;
@@ -180,6 +182,15 @@ load::DatasetInfo DatasetFrom(const Json& j) {
   return d;
 }
 
+Json ToJson(const TokenLengths& t) {
+  return {{"pairs", t.pairs}, {"mean", t.mean}, {"min", t.min}, {"p50", t.p50},
+          {"p95", t.p95},     {"p99", t.p99},   {"max", t.max}};
+}
+
+TokenLengths LengthsFrom(const Json& j) {
+  return {j.at("pairs"), j.at("mean"), j.at("min"), j.at("p50"), j.at("p95"), j.at("p99"), j.at("max")};
+}
+
 Json ToJson(const RunRecord& r) {
   Json j = {{"label", r.label},
             {"name", r.name},
@@ -198,6 +209,7 @@ Json ToJson(const RunRecord& r) {
             {"metrics", Json::parse(r.metrics_json, nullptr, false)},
             {"cells", Json::array()}};
   if (j["metrics"].is_discarded()) j["metrics"] = nullptr;
+  if (r.token_lengths) j["token_lengths"] = ToJson(*r.token_lengths);
   if (r.quality) j["quality"] = ToJson(*r.quality);
   for (const CellRecord& cell : r.cells) j["cells"].push_back(ToJson(cell));
   return j;
@@ -220,6 +232,7 @@ RunRecord RunFrom(const Json& j) {
   r.instances = j.at("instances").get<std::vector<std::string>>();
   r.configuration = j.at("configuration");
   if (!j.at("metrics").is_null()) r.metrics_json = j.at("metrics").dump();
+  if (j.contains("token_lengths")) r.token_lengths = LengthsFrom(j["token_lengths"]);
   if (j.contains("quality")) r.quality = QualityFrom(j["quality"]);
   for (const Json& cell : j.at("cells")) r.cells.push_back(CellFrom(cell));
   return r;
@@ -332,6 +345,8 @@ Result<ServerMetrics> ParseServerMetrics(const std::string& json) {
   const Json& own = Object(j, "rerankd");
   m.real_tokens = static_cast<int64_t>(Number(Object(own, "tokens"), "real", -1));
   m.computed_tokens = static_cast<int64_t>(Number(Object(own, "tokens"), "computed", -1));
+  m.multiply_adds = Number(own, "multiply_adds", -1);
+  m.peak_multiply_adds_per_s = Number(own, "peak_multiply_adds_per_s", -1);
   m.worker_utilization_pct = Number(own, "worker_utilization_pct", -1);
   m.padded_waste_pct = Number(Object(j, "padding_analysis"), "avg_padding_pct", -1);
   m.backend = Text(j, "backend_type");

@@ -47,6 +47,7 @@ struct CellRecord {
   std::string note;                   // what limited the cell, e.g. a time budget
   double client_cpu_s = -1, server_cpu_s = -1;
   int64_t real_tokens = -1, computed_tokens = -1;
+  double multiply_adds = -1;            // of the engine
   std::vector<RequestSample> requests;  // by repeat and index; failed ones included
 
   bool good() const { return error.empty(); }
@@ -73,6 +74,12 @@ struct QualityRecord {
   std::optional<AgreementRecord> fp32, given;
 };
 
+// Of pairs of the data set, in tokens.
+struct TokenLengths {
+  int64_t pairs = 0;
+  double mean = 0, min = 0, p50 = 0, p95 = 0, p99 = 0, max = 0;
+};
+
 using NamedValues = std::vector<std::pair<std::string, std::string>>;
 
 // One server and the grid that was run on it.
@@ -85,10 +92,11 @@ struct RunRecord {
   int batching_max = 0;
   double batching_timeout_ms = 0;
   load::DatasetInfo dataset;
-  NamedValues server;                  // what the server said about itself when it was ready
-  std::vector<std::string> instances;  // what really runs, one text each: backend, device, precision
-  std::string configuration;           // effective, YAML
-  std::string metrics_json;            // the server's /metrics.json after the last cell; empty = not had
+  std::optional<TokenLengths> token_lengths;  // for the model; nothing = not known
+  NamedValues server;                         // what the server said about itself when it was ready
+  std::vector<std::string> instances;         // what really runs, one text each: backend, device, precision
+  std::string configuration;                  // effective, YAML
+  std::string metrics_json;  // the server's /metrics.json after the last cell; empty = not had
   std::vector<CellRecord> cells;
   std::optional<QualityRecord> quality;
 };
@@ -120,6 +128,7 @@ struct ServerMetrics {
   std::map<std::string, Stage> stages;                 // "tokenize", "queue_wait", "model_inference", "other"
   std::vector<Worker> workers;
   int64_t real_tokens = -1, computed_tokens = -1;
+  double multiply_adds = -1, peak_multiply_adds_per_s = -1;  // of the engine so far; of the machine
   double worker_utilization_pct = -1;
   double padded_waste_pct = -1;  // mean of requests, if each were padded to its longest pair
   std::string backend, device;

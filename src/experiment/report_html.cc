@@ -58,7 +58,7 @@ std::string ThroughputChart(const Cells& cells, bool over_batch) {
     if (!cell.good() || cell.open()) continue;
     const int x = over_batch ? cell.batch : cell.concurrency;
     const int line = over_batch ? cell.concurrency : cell.batch;
-    const auto interval = IntervalOfRate(cell).value_or(MeanInterval{});
+    const auto interval = IntervalOfRate(cell).value_or(load::MeanInterval{});
     lines[line].name = fmt::format("{} {}", over_batch ? "concurrency" : "batch", line);
     lines[line].points.push_back({static_cast<double>(x), StatsOf(cell).rate, interval.low, interval.high});
     ++values[x];
@@ -246,6 +246,9 @@ std::string HistoryCharts(const RunRecord& run) {
   html += HistoryChart(*metrics, "Queue depth", "requests",
                        {{"tokenizer_queue_size", "tokenizer"}, {"model_queue_size", "model"}});
   html += HistoryChart(*metrics, "CPU of the server", "% of one core", {{"cpu_percent", ""}});
+  html += HistoryChart(*metrics, "Memory of the models", "MB", {{"gpu_memory_mb", ""}});
+  html +=
+      HistoryChart(*metrics, "Busy with inference in the last second", "%", {{"gpu_utilization_pct", ""}});
   return html + HistoryChart(*metrics, "Padding to the longest of a request would waste", "%",
                              {{"padding_pct", ""}});
 }

@@ -1,6 +1,7 @@
 // Pages, charts and comparisons, without any server.
 #include "experiment/report_html.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -119,7 +120,8 @@ TEST(HtmlReport, DrawsEveryKindOfChart) {
   for (const char* title :
        {"Throughput over concurrency", "Throughput over batch size", "Latency percentiles",
         "Stages of a request (mean)", "Latency, batch=16, conc=1", "Latency over time, batch=8, conc=2",
-        "Server throughput", "CPU of the server", "Padding to the longest of a request would waste"})
+        "Server throughput", "CPU of the server", "Memory of the models", "Busy with inference",
+        "Padding to the longest of a request would waste"})
     EXPECT_EQ(Count(html, std::string("<figcaption>") + title), 1) << title;
   EXPECT_GE(Count(html, "class=\"bar-end\""), 4);  // intervals of throughput
 }
@@ -219,8 +221,8 @@ TEST(CellStats, TheIntervalOfThreeRepeatsIsOverThem) {
   EXPECT_NEAR(interval->mean, 1000, 1e-6);
   EXPECT_NEAR(interval->high - interval->mean, 4.303 * 100 / std::sqrt(3), 0.01);  // sample deviation 100
   EXPECT_THAT(RateSamples(Repeated({0.9, 1.1})), SizeIs(10)) << "slices: two repeats have no interval";
-  EXPECT_NEAR(IntervalOfMean(RepeatsOf(Repeated({0.5, 1, 2})).p50)->mean, (20 + 10 + 5) / 3.0, 1e-9);
-  EXPECT_FALSE(IntervalOfMean(std::vector<double>{1, 2}));
+  EXPECT_NEAR(load::IntervalOfMean(RepeatsOf(Repeated({0.5, 1, 2})).p50)->mean, (20 + 10 + 5) / 3.0, 1e-9);
+  EXPECT_FALSE(load::IntervalOfMean(std::vector<double>{1, 2}));
 }
 
 TEST(CellStats, ASteadyCellHasNoWarning) {
@@ -277,6 +279,19 @@ TEST(Compare, LoadsAreComparedByTheirWholeSeconds) {
   ASSERT_TRUE(result[0].range);
   EXPECT_LT(result[0].range->second, 0.85);
   EXPECT_FALSE(result[1].range);
+}
+
+TEST(Compare, LoadsWithRepeatsAreComparedByThem) {
+  const auto load = [](const char* rates) {
+    return ReadMeasures(fmt::format(
+        R"({{"format": "rerankd-load", "pairs_per_s": 100, "windows": [], "repeats": {{"pairs_per_s": {{"values": {}}}}}}})",
+        rates));
+  };
+  const auto result = Compare(*load("[99, 100, 101]"), *load("[79, 80, 81]"));
+  ASSERT_TRUE(result[0].range);
+  EXPECT_LT(result[0].range->second, 0.83);
+  EXPECT_FALSE(result[2].range);
+  EXPECT_THAT(load("[\"x\"]").status().message(), HasSubstr("damaged"));
 }
 
 TEST(Compare, AnyOtherJsonIsComparedNumberByNumber) {

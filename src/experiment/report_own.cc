@@ -32,6 +32,14 @@ std::string DatasetText(const load::DatasetInfo& d) {
                      d.sha256);
 }
 
+std::string LengthsText(const TokenLengths& t) {
+  return fmt::format(
+      "| Tokens of a pair | mean {:.1f}, min {:.0f}, P50 {:.0f}, P95 {:.0f}, P99 {:.0f}, max {:.0f} (first "
+      "{} pairs, uncut, "
+      "special tokens included) |\n",
+      t.mean, t.min, t.p50, t.p95, t.p99, t.max, t.pairs);
+}
+
 std::string Notes(const ExperimentRecord& record, const RunRecord& run) {
   std::string text;
   for (const std::string& warning : record.warnings) text += fmt::format("- {}\n", warning);
@@ -46,6 +54,7 @@ std::string Notes(const ExperimentRecord& record, const RunRecord& run) {
 std::string Environment(const ExperimentRecord& record, const RunRecord& run) {
   std::string text = "## Environment\n\n| Item | Value |\n|------|-------|\n" + Named(record.environment);
   text += DatasetText(run.dataset);
+  if (run.token_lengths) text += LengthsText(*run.token_lengths);
   if (!run.label.empty()) text += fmt::format("| Sweep | {} |\n", run.label);
   text += fmt::format("| Server | {} |\n", ServerText(run.server));
   for (const std::string& instance : run.instances) text += fmt::format("| Instance | {} |\n", instance);
@@ -96,24 +105,36 @@ std::string Ratio(double numerator, double denominator, int decimals) {
   return fmt::format("{:.{}f}", numerator / denominator, decimals);
 }
 
-std::string TokenRow(const CellRecord& cell) {
+// `peak` in multiply-adds/s.
+std::string TokenRow(const CellRecord& cell, double peak) {
   const auto real = static_cast<double>(cell.real_tokens),
              computed = static_cast<double>(cell.computed_tokens);
   const auto pairs = static_cast<double>(PairsOf(cell));
-  return fmt::format("| {} | {} | {} | {} | {} | {} |\n", cell.batch, cell.concurrency, Ratio(real, pairs, 1),
-                     Ratio(real, cell.seconds, 0), Ratio(computed, cell.seconds, 0),
-                     real < 0 ? "-" : Ratio((computed - real) * 100, computed, 1));
+  return fmt::format("| {} | {} | {} | {} | {} | {} | {} |\n", cell.batch, cell.concurrency,
+                     Ratio(real, pairs, 1), Ratio(real, cell.seconds, 0), Ratio(computed, cell.seconds, 0),
+                     real < 0 ? "-" : Ratio((computed - real) * 100, computed, 1),
+                     Ratio(cell.multiply_adds * 100, cell.seconds * peak, 1));
 }
 
 std::string Tokens(const RunRecord& run, const ServerMetrics& metrics) {
   std::string rows;
   for (const CellRecord& cell : run.cells)
-    if (cell.good() && cell.real_tokens >= 0) rows += TokenRow(cell);
+    if (cell.good() && cell.real_tokens >= 0) rows += TokenRow(cell, metrics.peak_multiply_adds_per_s);
   if (rows.empty()) return "";
   std::string text =
-      "## Tokens\n\n| Batch | Conc | Tokens/pair | Real tokens/s | Computed tokens/s | Padding waste (%) |\n"
-      "|-------|------|-------------|---------------|-------------------|-------------------|\n" +
+      "## Tokens\n\n| Batch | Conc | Tokens/pair | Real tokens/s | Computed tokens/s | Padding waste (%) | "
+      "Share of "
+      "peak (%) |\n"
+      "|-------|------|-------------|---------------|-------------------|-------------------|----------------"
+      "---"
+      "|\n" +
       rows + "\n";
+  if (metrics.peak_multiply_adds_per_s > 0)
+    text += fmt::format(
+        "Peak: {:.1f} billion multiply-adds/s, measured on this machine with the instructions of this "
+        "precision "
+        "when the server started.\n\n",
+        metrics.peak_multiply_adds_per_s / 1e9);
   if (metrics.padded_waste_pct >= 0)
     text += fmt::format(
         "Padding every request to its longest pair would have wasted {:.1f}% (mean of requests); the column "
@@ -141,7 +162,7 @@ std::string CpuTime(const RunRecord& run) {
          rows + "\n";
 }
 
-std::string IntervalText(const std::optional<MeanInterval>& interval, int decimals) {
+std::string IntervalText(const std::optional<load::MeanInterval>& interval, int decimals) {
   return interval ? fmt::format("{:.{}f} .. {:.{}f}", interval->low, decimals, interval->high, decimals)
                   : "-";
 }
@@ -162,8 +183,8 @@ std::string RepeatRow(const CellRecord& cell) {
                      cell.open() ? cell.rate_name : std::to_string(cell.concurrency), cell.repeats.size(),
                      StatsOf(cell).rate, IntervalText(IntervalOfRate(cell), 1),
                      rates.average > 0 ? fmt::format("{:.1f}", 100 * rates.std_dev / rates.average) : "-",
-                     IntervalText(IntervalOfMean(stats.p50), 1), IntervalText(IntervalOfMean(stats.p99), 1),
-                     SpeedText(cell));
+                     IntervalText(load::IntervalOfMean(stats.p50), 1),
+                     IntervalText(load::IntervalOfMean(stats.p99), 1), SpeedText(cell));
 }
 
 std::string Repeats(const RunRecord& run) {

@@ -47,6 +47,7 @@ ExperimentRecord SomeRecord() {
   run.backend = "native";
   run.device = "cpu";
   run.dataset = {"bundled", "ab12", 500, 100000};
+  run.token_lengths = TokenLengths{500, 102.25, 27, 101, 159, 186, 232};
   run.configuration = "name: \"title\"\n";
   run.metrics_json = *ReadFile(std::string(RERANKD_SOURCE_DIR) + "/src/experiment/testing/metrics.json");
   run.cells = {FiveRequests()};
@@ -54,6 +55,7 @@ ExperimentRecord SomeRecord() {
   run.cells[0].server_cpu_s = 0.5;
   run.cells[0].real_tokens = 2000;
   run.cells[0].computed_tokens = 2500;
+  run.cells[0].multiply_adds = 1e9;
   record.runs = {run};
   return record;
 }
@@ -213,10 +215,14 @@ TEST(MarkdownReport, WithoutServerMetricsTheSummaryIsZeroAndThereIsNoSeries) {
 TEST(MarkdownReport, OwnSectionsKeepBothKindsOfPaddingApart) {
   const std::string report = MarkdownReport(SomeRecord());
   EXPECT_THAT(report, HasSubstr("| Data set | bundled, 500 pairs, 200 bytes a pair, sha256 ab12 |"));
+  EXPECT_THAT(
+      report,
+      HasSubstr("| Tokens of a pair | mean 102.2, min 27, P50 101, P95 159, P99 186, max 232 (first 500"));
   EXPECT_THAT(report, HasSubstr("- a warning\n"));
   EXPECT_THAT(report, HasSubstr("| Model Inference | 7.50 | 7.00 | 8.00 | 9.00 | 75.0% |"));
   EXPECT_THAT(report, HasSubstr("| 0 | 10.00 | 12.00 | 200.50 | 8 |"));
-  EXPECT_THAT(report, HasSubstr("| 4 | 1 | 100.0 | 5979 | 7474 | 20.0 |"));
+  EXPECT_THAT(report, HasSubstr("| 4 | 1 | 100.0 | 5979 | 7474 | 20.0 | 29.9 |"));
+  EXPECT_THAT(report, HasSubstr("Peak: 10.0 billion multiply-adds/s"));
   EXPECT_THAT(report, HasSubstr("would have wasted 45.2%"));
   EXPECT_THAT(report, HasSubstr("| 4 | 1 | 0.01 | 0.50 | 1.49 | 40.0 |"));
 }

@@ -11,10 +11,12 @@
 #include <utility>
 
 #include "base/file.h"
+#include "config/wanted_target.h"
 #include "experiment/environment.h"
 #include "experiment/quality.h"
 #include "experiment/report.h"
 #include "experiment/report_html.h"
+#include "experiment/token_lengths.h"
 #include "experiment/variant_runner.h"
 #include "load/dataset.h"
 
@@ -58,21 +60,65 @@ Settings Served(Settings settings) {
   return settings;
 }
 
-RunRecord MakeRun(const PlanVariant& variant, const std::string& stem, const load::DatasetInfo& dataset) {
-  const Settings& s = variant.settings;
+std::string WithoutScheme(const std::string& url) {
+  const size_t end = url.find("://");
+  return end == std::string::npos ? url : url.substr(end + 3);
+}
+
+// One run of the plan.
+struct PlannedRun {
+  std::string label;
+  Subject subject;
+};
+
+// A run on each target, or one on a server of our own. All targets are known before anything is measured.
+Result<std::vector<PlannedRun>> RunsOf(const ExperimentPlan& plan, const Datasets& datasets) {
+  std::vector<PlannedRun> runs;
+  for (const PlanVariant& variant : plan.variants) {
+    PlannedRun run{variant.label, {Served(variant.settings), &datasets.at(KeyOf(variant.settings)), {}}};
+    const ExperimentSettings& experiment = variant.settings.experiment;
+    if (experiment.targets.empty()) runs.push_back(run);
+    for (const std::string& text : experiment.targets) {
+      RERANKD_ASSIGN_OR_RETURN(const WantedTarget wanted, ParseTarget(text));
+      load::Target& target = run.subject.target.emplace();
+      target.url = wanted.url;
+      target.protocol = wanted.protocol;
+      target.model = wanted.model;
+      RERANKD_ASSIGN_OR_RETURN(target.api_key, load::ReadApiKey(experiment.api_key_file));
+      RERANKD_RETURN_IF_ERROR(CellLoad::Create(target, *run.subject.dataset, true)
+                                  .status()
+                                  .WithContext(fmt::format("experiment.targets: {}", text)));
+      run.label = fmt::format("{}_{}@{}", variant.label, wanted.protocol, WithoutScheme(wanted.url));
+      runs.push_back(run);
+    }
+  }
+  return runs;
+}
+
+RunRecord MakeRun(const PlannedRun& planned, const std::string& stem) {
+  const Settings& s = planned.subject.settings;
   RunRecord run;
-  run.label = variant.label;
-  run.name = (s.name.empty() ? stem : s.name) + variant.label;
+  run.label = planned.label;
+  run.name = (s.name.empty() ? stem : s.name) + planned.label;
   run.description = s.description;
   run.timestamp = LocalTime();
+  run.dataset = planned.subject.dataset->info;
+  if (const auto& target = planned.subject.target) {
+    run.model = target->model;
+    run.backend = target->protocol;
+    run.device = target->url;
+    run.server = {{"target", target->url}, {"protocol", target->protocol}};
+    run.configuration = DumpExperiment(s);
+    return run;
+  }
   run.model = s.instances.front().model;
   run.backend = s.instances.front().backend;
   run.device = s.instances.front().device;
   run.batching = s.batching.enabled;
   run.batching_max = s.batching.max_batch_size;
   run.batching_timeout_ms = s.batching.timeout_ms;
-  run.configuration = DumpSettings(Served(s));
-  run.dataset = dataset;
+  run.configuration = DumpSettings(s);
+  run.token_lengths = MeasureTokenLengths(s, *planned.subject.dataset);
   return run;
 }
 
@@ -133,6 +179,7 @@ Result<RunOutcome> RunPlan(const ExperimentPlan& plan, const RunOptions& options
   RERANKD_RETURN_IF_ERROR(MakeFolder(options.out));
   RERANKD_ASSIGN_OR_RETURN(const Datasets datasets, LoadDatasets(plan));
   RERANKD_ASSIGN_OR_RETURN(const QualitySets quality_sets, LoadQualitySets(plan));
+  RERANKD_ASSIGN_OR_RETURN(const std::vector<PlannedRun> runs, RunsOf(plan, datasets));
   std::map<std::string, TrecRun> references;
   ExperimentRecord record;
   record.stem = plan.stem;
@@ -144,15 +191,13 @@ Result<RunOutcome> RunPlan(const ExperimentPlan& plan, const RunOptions& options
         WriteFileAtomically(ResultPath(options.out, record.stem, ".json"), RecordToJson(record)));
     return WriteReports(record, options.out);
   };
-  for (const PlanVariant& variant : plan.variants) {
+  for (const PlannedRun& planned : runs) {
     if (interrupt.load()) break;
-    const load::Dataset& dataset = datasets.at(KeyOf(variant.settings));
-    record.runs.push_back(MakeRun(variant, plan.stem, dataset.info));
-    log(record.runs.back().name);
-    const Settings served = Served(variant.settings);
-    VariantRunner runner(served, dataset, options, interrupt, log);
+    record.runs.push_back(MakeRun(planned, plan.stem));
+    if (!planned.label.empty()) log(record.runs.back().name);
+    VariantRunner runner(planned.subject, options, interrupt, log);
     RERANKD_RETURN_IF_ERROR(runner.Run(&record.runs.back(), save));
-    const auto set = quality_sets.find(KeyOf(variant.settings.experiment.quality));
+    const auto set = quality_sets.find(KeyOf(planned.subject.settings.experiment.quality));
     if (set != quality_sets.end()) runner.MeasureQuality(set->second, &references, &record.runs.back());
   }
   RERANKD_RETURN_IF_ERROR(save());

@@ -1,4 +1,5 @@
 // Data sets, load and the runner against a scripted server on real sockets.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -15,6 +16,7 @@
 #include "experiment/report.h"
 #include "experiment/server_process.h"
 #include "load/dataset.h"
+#include "load/testing/raw_server.h"
 
 namespace rerankd::experiment {
 namespace {
@@ -108,6 +110,31 @@ TEST_F(ExperimentTest, MalformedDataSetsNameTheLine) {
   EXPECT_THAT(DatasetError("a.json", "[\n[\"q\",\n"), HasSubstr("a.json:"));
   EXPECT_THAT(DatasetError("a.jsonl", ""), HasSubstr("no pair"));
   EXPECT_THAT(DatasetError("a.csv", "q,d\n"), HasSubstr("unknown kind"));
+}
+
+TEST_F(ExperimentTest, AFolderOfACollectionIsADataSet) {
+  fs::create_directories(folder_ / "beir/qrels");
+  Write("beir/queries.jsonl", "{\"_id\": \"2\", \"text\": \"two\"}\n{\"_id\": \"1\", \"text\": \"one\"}\n");
+  Write("beir/corpus.jsonl",
+        "{\"_id\": \"b\", \"title\": \"B\", \"text\": \"bb\"}\n"
+        "{\"_id\": \"a\", \"text\": \"aa\"}\n");
+  const std::string folder = (folder_ / "beir").string();
+  EXPECT_THAT(LoadDataset(folder, 100).status().message(), HasSubstr("has no run.trec"));
+  Write("beir/qrels/test.tsv", "query-id\tcorpus-id\tscore\n2\ta\t1\n1\tb\t2\n1\ta\t0\n");
+  const auto judged = LoadDataset(folder, 100);
+  ASSERT_TRUE(judged.ok()) << judged.status().ToString();
+  using Pair = std::pair<std::string, std::string>;
+  EXPECT_THAT(judged->pairs, testing::ElementsAre(Pair("one", "aa"), Pair("one", "B bb"), Pair("two", "aa")));
+  EXPECT_EQ(judged->info.name, "beir");
+  EXPECT_EQ(judged->info.bytes, 17);
+  const auto first = LoadDataset(folder, 2);
+  EXPECT_EQ(first->info.pairs, 2);
+  EXPECT_NE(first->info.sha256, judged->info.sha256);
+  Write("beir/run.trec", "2 Q0 b 1 9 t\n");
+  EXPECT_THAT(LoadDataset(folder, 100)->pairs, testing::ElementsAre(Pair("two", "B bb")));
+  Write("beir/run.trec", "2 Q0 c 1 9 t\n");
+  EXPECT_THAT(LoadDataset(folder, 100).status().message(),
+              AllOf(HasSubstr("no text of 'c'"), HasSubstr("corpus.jsonl")));
 }
 
 TEST_F(ExperimentTest, AMissingDataSetIsAnErrorAndNothingRuns) {
@@ -420,6 +447,75 @@ TEST_F(QualityTest, WhatIsMissingIsNamedBeforeAnythingRuns) {
   Write("set/runs/second.trec", "q1 Q0 a 1 9 t\n");
   EXPECT_EQ(Run(Options(kYaml)), 1);
   EXPECT_THAT(log_, HasSubstr("2 files in runs/"));
+}
+
+std::string TeiReply(const std::string& body, const char* status = "200 OK") {
+  return fmt::format("HTTP/1.1 {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{}", status,
+                     body.size(), body);
+}
+
+// Servers that run already: one over gRPC, one over HTTP, then every kind that cannot be measured.
+TEST_F(ExperimentTest, TargetsAreMeasuredOneAfterAnotherAndABadOneCostsItsOwnCellsOnly) {
+  const std::atomic<bool> never{false};
+  auto own = ServerProcess::Serve(FAKE_SERVER, "", 10, never);
+  ASSERT_TRUE(own.ok()) << own.status().ToString();
+  std::atomic<int> with_key{0};
+  load::RawServer good([&](int, const std::string& request) {
+    with_key += request.find("Authorization: Bearer sesame\r\n") != std::string::npos ? 1 : 0;
+    return load::RawReply{TeiReply(R"([{"index":1,"score":0.5},{"index":0,"score":0.25}])")};
+  });
+  const auto answering = [](std::string bytes, bool close) {
+    return std::make_unique<load::RawServer>([bytes, close](int, const std::string&) {
+      return load::RawReply{bytes, close};
+    });
+  };
+  const auto garbage = answering(TeiReply("<html>"), false);
+  const auto broken = answering(TeiReply("broke", "500 Internal Server Error"), false);
+  const auto half = answering("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n[{", true);
+  const auto few = answering(TeiReply(R"([{"index":0,"score":1}])"), false);
+  const auto nan = answering(TeiReply(R"([{"index":0,"score":NaN},{"index":1,"score":1}])"), false);
+  const auto url = [](const load::RawServer& server) {
+    return fmt::format("tei http://127.0.0.1:{}", server.port());
+  };
+  std::string targets = fmt::format("rerankd {}, {}", (*own)->grpc_address(), url(good));
+  for (const auto* server : {&garbage, &broken, &half, &few, &nan}) targets += ", " + url(**server);
+  targets += ", cohere http://127.0.0.1:1";
+  Write("key", "sesame\n");
+  EXPECT_EQ(
+      Run(Options(fmt::format("  batch_sizes: [2]\n  concurrency_levels: [1, 2]\n  benchmark_requests: 4\n"
+                              "  api_key_file: key\n  targets: [{}]\n",
+                              targets))),
+      1);
+  const ExperimentRecord record = Record();
+  ASSERT_THAT(record.runs, SizeIs(8));
+  for (const size_t run : {0, 1}) {
+    ASSERT_THAT(record.runs[run].cells, SizeIs(2));
+    for (const CellRecord& cell : record.runs[run].cells) {
+      EXPECT_TRUE(cell.good()) << cell.error;
+      EXPECT_THAT(cell.requests, SizeIs(4));
+      EXPECT_EQ(cell.server_cpu_s, -1) << "not our process";
+    }
+  }
+  EXPECT_EQ(with_key, 2 * (1 + 4));
+  EXPECT_EQ(record.runs[1].backend, "tei");
+  EXPECT_EQ(record.runs[1].device, fmt::format("http://127.0.0.1:{}", good.port()));
+  EXPECT_THAT(record.runs[1].configuration, testing::Not(HasSubstr("precision")))
+      << "nothing of a server of ours";
+  const char* reasons[] = {"garbage",        "500",        "connection failed",
+                           "1 scores for 2", "not finite", "connection failed"};
+  for (size_t i = 0; i < std::size(reasons); ++i)
+    for (const CellRecord& cell : record.runs[2 + i].cells) EXPECT_THAT(cell.error, HasSubstr(reasons[i]));
+  EXPECT_THAT(Result(".md"), HasSubstr(fmt::format("# exp_tei@127.0.0.1:{}", good.port())));
+  EXPECT_EQ(RewriteReport(ResultPath((folder_ / "out").string(), "exp", ".json")).status().ToString(),
+            Status().ToString());
+}
+
+TEST_F(ExperimentTest, TargetsThatCannotBeAreErrorsBeforeAnythingRuns) {
+  EXPECT_EQ(Run(Options("  targets: [teii http://h:1]\n")), 1);
+  EXPECT_THAT(log_, AllOf(HasSubstr("experiment.targets: teii"), HasSubstr("did you mean 'tei'")));
+  EXPECT_EQ(Run(Options("  targets: [tei https://h:1]\n")), 1);
+  EXPECT_EQ(Run(Options("  targets: [tei http://127.0.0.1:1]\n  api_key_file: nowhere\n")), 1);
+  EXPECT_THAT(log_, AllOf(HasSubstr("https"), HasSubstr("nowhere"), testing::Not(HasSubstr("pairs/s"))));
 }
 
 TEST_F(ExperimentTest, AResultsFolderThatCannotBeWrittenIsAnErrorBeforeAnythingRuns) {

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
 #include <numeric>
 
 namespace rerankd::experiment {
@@ -61,22 +60,6 @@ Summary Summarize(std::vector<double> values) {
   s.p95 = Percentile(values, 95);
   s.p99 = Percentile(values, 99);
   return s;
-}
-
-double Student975(size_t degrees) {
-  static constexpr double kTable[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-                                      2.201,  2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-                                      2.080,  2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042};
-  return degrees <= std::size(kTable) ? kTable[std::max<size_t>(degrees, 1) - 1]
-                                      : 1.96 + 2.5 / static_cast<double>(degrees);
-}
-
-std::optional<MeanInterval> IntervalOfMean(std::span<const double> values) {
-  if (values.size() < 3) return std::nullopt;
-  const Summary s = Summarize({values.begin(), values.end()});
-  const size_t degrees = values.size() - 1;
-  const double error = Student975(degrees) * s.std_dev / std::sqrt(static_cast<double>(degrees));
-  return MeanInterval{s.average, s.average - error, s.average + error};
 }
 
 std::vector<Bucket> LatencyBuckets(std::span<const double> latency_ms, std::span<const double> throughput) {

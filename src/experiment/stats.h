@@ -1,7 +1,6 @@
 // The statistics of the reports (definitions: docs/experiments.md). Pure functions.
 #pragma once
 
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -20,15 +19,6 @@ struct Summary {
   double p50 = 0, p90 = 0, p95 = 0, p99 = 0;
 };
 Summary Summarize(std::vector<double> values);  // zeros if empty
-
-// The 97.5 % quantile of Student's t with `degrees` of freedom (at least 1).
-double Student975(size_t degrees);
-
-struct MeanInterval {
-  double mean = 0, low = 0, high = 0;
-};
-// The mean with a 95 % interval, Student's t; nothing for fewer than 3 values.
-std::optional<MeanInterval> IntervalOfMean(std::span<const double> values);
 
 // Requests of one latency range and their throughput (pairs/s).
 struct Bucket {

@@ -78,16 +78,39 @@ void VariantRunner::RunCell(int round, RunRecord* run, CellRecord* cell) {
   const Status status = Measure(round, cell);
   // What earlier rounds measured is kept when an interrupt leaves this one without a request.
   if (!status.ok() && !(status.code() == Code::kCancelled && round > 0)) cell->error = status.message();
-  if (!cell->good() && server_->EndsWithin(kBrokenSeconds))
+  if (!cell->good() && server_ != nullptr && server_->EndsWithin(kBrokenSeconds))
     cell->error += "; the server ended: " + server_->WhyDead();
 }
 
 Status VariantRunner::EnsureServer(RunRecord* run) {
   if (!start_status_.ok()) return start_status_;
+  if (target_) {
+    if (load_ == nullptr) {
+      RERANKD_ASSIGN_OR_RETURN(load_, NewLoad());
+    }
+    return {};
+  }
   if (server_ != nullptr && server_->Alive()) return {};
   start_status_ = StartServer(run);
   return start_status_;
 }
+
+load::Target VariantRunner::LoadTarget() const {
+  if (target_) return *target_;
+  load::Target own;
+  own.url = server_->grpc_address();
+  own.protocol = "rerankd";
+  own.allow_no_scores = settings_.pipeline_mode == "tokenization_only";
+  return own;
+}
+
+// Our own servers get the reference system's requests, each pair with its own query; the protocols of others
+// have one query a request, and all targets get the same texts.
+Result<std::unique_ptr<CellLoad>> VariantRunner::NewLoad() const {
+  return CellLoad::Create(LoadTarget(), dataset_, target_.has_value());
+}
+
+double VariantRunner::ServerCpuSeconds() const { return server_ != nullptr ? server_->CpuSeconds() : -1; }
 
 Status VariantRunner::StartServer(RunRecord* run) {
   load_.reset();
@@ -95,8 +118,7 @@ Status VariantRunner::StartServer(RunRecord* run) {
   RERANKD_ASSIGN_OR_RETURN(server_, ServerProcess::Serve(options_.server_program, run->configuration,
                                                          options_.server_ready_timeout_s, interrupt_));
   run->server = server_->ready();
-  const bool expect_scores = settings_.pipeline_mode != "tokenization_only";
-  RERANKD_ASSIGN_OR_RETURN(load_, CellLoad::Create(server_->grpc_address(), dataset_, expect_scores));
+  RERANKD_ASSIGN_OR_RETURN(load_, NewLoad());
   if (server_->http_address().empty()) return {};
   const auto info = HttpGet("http://" + server_->http_address() + "/info", kHttpTimeoutMs);
   if (info.ok()) run->instances = ParseInstances(*info);
@@ -164,7 +186,7 @@ LoadResult VariantRunner::RunWithBar(const LoadSpec& spec) {
 LoadResult VariantRunner::RunBeside(const LoadSpec& spec, CellRecord* cell) {
   const BackgroundSettings& b = settings_.experiment.background;
   if (b.batch_size == 0) return RunWithBar(spec);
-  const auto background = CellLoad::Create(server_->grpc_address(), dataset_, true);
+  const auto background = NewLoad();
   std::atomic<bool> stop{false};
   int64_t answered = 0;
   std::thread other([&] {
@@ -187,9 +209,9 @@ Status VariantRunner::Measure(int round, CellRecord* cell) {
   RepeatRecord repeat;
   repeat.before = load::MeasureMachineSpeed();
   const TokenTotals tokens_before = Tokens();
-  const double cpu_before = server_->CpuSeconds();
+  const double cpu_before = ServerCpuSeconds();
   LoadResult result = RunBeside(spec, cell);
-  const double cpu_after = server_->CpuSeconds();
+  const double cpu_after = ServerCpuSeconds();
   const TokenTotals tokens_after = Tokens();
   repeat.after = load::MeasureMachineSpeed();
   repeat.seconds = result.seconds;
@@ -198,6 +220,8 @@ Status VariantRunner::Measure(int round, CellRecord* cell) {
   if (alone && tokens_after.real >= 0) {
     AddTo(&cell->real_tokens, tokens_after.real - std::max<int64_t>(tokens_before.real, 0));
     AddTo(&cell->computed_tokens, tokens_after.computed - std::max<int64_t>(tokens_before.computed, 0));
+    if (tokens_after.multiply_adds > 0)
+      AddTo(&cell->multiply_adds, tokens_after.multiply_adds - std::max(tokens_before.multiply_adds, 0.0));
   }
   AddTo(&cell->client_cpu_s, result.client_cpu_s);
   if (cpu_before >= 0 && cpu_after >= 0) AddTo(&cell->server_cpu_s, cpu_after - cpu_before);
@@ -229,7 +253,8 @@ Status VariantRunner::Measure(int round, CellRecord* cell) {
 }
 
 Result<std::string> VariantRunner::GetMetrics() const {
-  if (server_->http_address().empty()) return Unavailable("the server has no HTTP port");
+  if (server_ == nullptr || server_->http_address().empty())
+    return Unavailable("the server has no HTTP port of ours");
   return HttpGet("http://" + server_->http_address() + "/metrics.json", kHttpTimeoutMs);
 }
 
@@ -237,7 +262,8 @@ VariantRunner::TokenTotals VariantRunner::Tokens() const {
   const auto text = GetMetrics();
   if (!text.ok()) return {};
   const auto metrics = ParseServerMetrics(*text);
-  return metrics.ok() ? TokenTotals{metrics->real_tokens, metrics->computed_tokens} : TokenTotals();
+  return metrics.ok() ? TokenTotals{metrics->real_tokens, metrics->computed_tokens, metrics->multiply_adds}
+                      : TokenTotals();
 }
 
 // The history since the reset. A failure keeps the previous one: what the client measured is what counts.
@@ -253,24 +279,35 @@ void VariantRunner::FetchMetrics(RunRecord* run) const {
   if (!metrics->device.empty()) run->device = metrics->device;
 }
 
-Result<TrecRun> VariantRunner::RankInFp32(const QualitySet& set) {
+// Our own servers are asked for raw logits.
+Result<TrecRun> VariantRunner::Rank(const QualitySet& set, const std::string& own_address) const {
+  if (target_) return RankOnServer(set, *target_, interrupt_);
+  load::Target own;
+  own.url = own_address;
+  own.protocol = "kserve";
+  own.model = settings_.instances.front().model;
+  return RankOnServer(set, own, interrupt_);
+}
+
+Result<TrecRun> VariantRunner::RankInFp32(const QualitySet& set) const {
   RERANKD_ASSIGN_OR_RETURN(const auto server,
                            ServerProcess::Serve(options_.server_program, DumpSettings(InFp32(settings_)),
                                                 options_.server_ready_timeout_s, interrupt_));
-  return RankOnServer(set, server->grpc_address(), settings_.instances.front().model, interrupt_);
+  return Rank(set, server->grpc_address());
 }
 
 void VariantRunner::MeasureQuality(const QualitySet& set, std::map<std::string, TrecRun>* references,
                                    RunRecord* run) {
-  if (server_ == nullptr || !server_->Alive() || interrupt_.load()) return;
+  const bool there = target_ ? load_ != nullptr : server_ != nullptr && server_->Alive();
+  if (!there || interrupt_.load()) return;
   QualityRecord quality;
   quality.data = set.name;
-  const auto ranked =
-      RankOnServer(set, server_->grpc_address(), settings_.instances.front().model, interrupt_);
+  const auto ranked = Rank(set, target_ ? "" : server_->grpc_address());
   if (interrupt_.load()) return;
   const TrecRun* fp32 = nullptr;
   Status status = ranked.status();
-  if (status.ok() && settings_.experiment.quality.against_fp32) {
+  // What a target would be in fp32 is not known.
+  if (status.ok() && settings_.experiment.quality.against_fp32 && !target_) {
     const std::string key = ReferenceKey(settings_);
     if (!references->contains(key)) {
       auto reference =

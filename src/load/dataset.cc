@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "load/collection.h"
 
 namespace rerankd::load {
 namespace {
@@ -107,6 +108,27 @@ Status ReadPairs(const std::string& path, const std::string& bytes, int64_t limi
   return InvalidArgument(fmt::format("{}: unknown kind of data set; .jsonl, .tsv and .json are read", path));
 }
 
+// The digest of a folder is that of its pairs, as lines of query TAB document.
+Result<Dataset> FromFolder(const fs::path& folder, int64_t limit) {
+  CollectionLimits limits;
+  limits.needs_run = false;
+  auto collection = LoadCollection(folder.string(), limits);
+  if (!collection.ok()) return collection.status().WithContext("data set");
+  Dataset dataset;
+  std::string lines;
+  for (TextPair& pair : collection->pairs) {
+    if (dataset.info.pairs == limit) break;
+    lines += pair.first + '\t' + pair.second + '\n';
+    ++dataset.info.pairs;
+    const Status status = Accept(std::move(pair), &dataset);
+    if (!status.ok())
+      return status.WithContext(fmt::format("data set {}: pair {}", folder.string(), dataset.info.pairs));
+  }
+  dataset.info.name = folder.filename().string();
+  dataset.info.sha256 = Sha256(lines);
+  return dataset;
+}
+
 std::vector<fs::path> PlacesOf(const std::string& name) {
   std::error_code ignored;
   const fs::path folder = fs::read_symlink("/proc/self/exe", ignored).parent_path();
@@ -138,8 +160,7 @@ Result<Dataset> LoadDataset(const std::string& spec, int64_t limit) {
     path = (fs::path(folder) / "bundled.jsonl").string();
   }
   std::error_code ignored;
-  if (fs::is_directory(path, ignored))
-    return InvalidArgument(fmt::format("data set {} is a folder; name a .jsonl, .tsv or .json file", path));
+  if (fs::is_directory(path, ignored)) return FromFolder(path, limit);
   auto bytes = ReadFile(path);
   if (!bytes.ok()) return bytes.status().WithContext("data set");
   Dataset dataset;

@@ -23,8 +23,9 @@ struct Dataset {
 };
 
 // `spec` = "bundled", or a file: .jsonl with keys `query` and `document`, .tsv with query TAB document (both
-// also .gz), .json with a list of [query, document]. At most the first `limit` pairs. kNotFound: no such
-// file (never replaced by another). kInvalidArgument: a malformed line, as file:line, or no pair at all.
+// also .gz), .json with a list of [query, document]; or a folder as LoadCollection takes it. At most the
+// first `limit` pairs. kNotFound: no such file (never replaced by another). kInvalidArgument: a malformed
+// line, as file:line, or no pair at all.
 Result<Dataset> LoadDataset(const std::string& spec, int64_t limit);
 
 // A file or folder that is installed with the program: $environment, else <program>/../share/rerankd/<name>,

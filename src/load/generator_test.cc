@@ -10,6 +10,7 @@
 #include "load/ideal.h"
 #include "load/machine_speed.h"
 #include "load/max_rate.h"
+#include "load/spread.h"
 #include "load/summary.h"
 #include "load/testing/scripted_client.h"
 #include "load/warm_up.h"
@@ -220,6 +221,64 @@ TEST_F(GeneratorTest, WindowsHoldTheRequestsThatWereDueInEachSecond) {
   ASSERT_THAT(summary.windows(), SizeIs(3));
   EXPECT_EQ(summary.windows()[0].due, 10);
   EXPECT_EQ(summary.windows()[2].ok, 5);
+}
+
+TEST_F(GeneratorTest, SummariesOfRepeatsAreThatOfAllRequests) {
+  ScriptedClient::Script script = [](const Work& work, TimePoint) {
+    return work.index % 4 == 3 ? Failure(Outcome::kRefused)
+                               : ScriptedClient::Answer{1.0 + 0.5 * work.index, {}};
+  };
+  Summary first(2), second(2), all(2);
+  Run({true, 100, {}, false}, MakeConstant(Count(8), 5), script);
+  for (const Sample& sample : samples_) first.Add(sample), all.Add(sample);
+  samples_.clear();
+  Run({true, 100, {}, false}, MakeConstant(Count(5), 5), script);
+  for (Sample sample : samples_) {
+    second.Add(sample);
+    sample.intended_ms += 2000;  // behind the two windows of the first
+    all.Add(sample);
+  }
+  first.Merge(second);
+  EXPECT_EQ(first.requests(), 13);
+  EXPECT_EQ(first.ok(), all.ok());
+  EXPECT_EQ(first.good(), all.good());
+  EXPECT_GT(first.ok(), first.good());
+  EXPECT_EQ(first.ok_pairs(), all.ok_pairs());
+  EXPECT_EQ(first.latency().mean(), all.latency().mean());
+  EXPECT_EQ(first.latency().max(), all.latency().max());
+  EXPECT_EQ(first.timing_error().count(), 13);
+  ASSERT_THAT(first.outcomes(), SizeIs(2));
+  EXPECT_EQ(first.outcomes()[1]->count, 3);
+  EXPECT_EQ(first.outcomes()[1]->latency.count(), 3);
+  EXPECT_EQ(first.outcomes()[1]->detail, "no");
+  ASSERT_EQ(first.windows().size(), all.windows().size());
+  for (size_t i = 0; i < all.windows().size(); ++i) EXPECT_EQ(first.windows()[i].due, all.windows()[i].due);
+}
+
+TEST(Spread, IntervalsAreStudents) {
+  const auto interval = IntervalOfMean(std::vector<double>{9, 10, 11});
+  ASSERT_TRUE(interval);
+  EXPECT_NEAR(interval->mean, 10, 1e-12);
+  EXPECT_NEAR(interval->high - interval->mean, 4.303 / std::sqrt(3), 1e-9);
+  EXPECT_FALSE(IntervalOfMean(std::vector<double>{1, 2}));
+  EXPECT_NEAR(Student975(1000), 1.962, 0.001);
+}
+
+TEST(Spread, WhatIsFarFromTheMedianIsAnOutlier) {
+  EXPECT_THAT(OutliersOf(std::vector<double>{100, 101, 60, 99, 100, 140}), ElementsAre(2, 5));
+  EXPECT_THAT(OutliersOf(std::vector<double>{100, 100, 100, 104}), testing::IsEmpty()) << "within 5 %";
+  EXPECT_THAT(OutliersOf(std::vector<double>{100, 60}), testing::IsEmpty());
+  EXPECT_EQ(Median({3, 1, 2, 10}), 2.5);
+  EXPECT_EQ(Median({}), 0);
+}
+
+TEST(Spread, ADriftIsLargeAndCertain) {
+  const auto fell = DriftOf(std::vector<double>{100, 101, 99, 80, 81, 79});
+  ASSERT_TRUE(fell);
+  EXPECT_NEAR(*fell, -0.2, 1e-9);
+  EXPECT_FALSE(DriftOf(std::vector<double>{100, 101, 99, 98, 97, 96})) << "small";
+  EXPECT_FALSE(DriftOf(std::vector<double>{100, 50, 150, 80, 30, 130})) << "not certain";
+  EXPECT_FALSE(DriftOf(std::vector<double>{100, 50}));
 }
 
 TEST(WarmUp, SteadyMeansThreeRatesNearTheirMean) {

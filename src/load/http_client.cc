@@ -126,8 +126,17 @@ struct HttpClient::Impl {
           // A target may answer and close before it has read the whole body: what it says counts.
           if (error && error != asio::error::broken_pipe && error != asio::error::connection_reset)
             return Broken(exchange, error);
-          Read(exchange);
+          Await(exchange);
         });
+  }
+
+  // Reading at once would only learn that nothing is there yet.
+  void Await(const ExchangePtr& exchange) {
+    exchange->connection->socket.async_wait(Socket::wait_read, [this, exchange](error_code error) {
+      if (exchange->answered) return;
+      if (error) return Broken(exchange, error);
+      Read(exchange);
+    });
   }
 
   void Read(const ExchangePtr& exchange) {

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <utility>
 
@@ -39,6 +40,7 @@ Status CheckOptions(const LoadOptions& o) {
     return InvalidArgument(fmt::format("--requests {} is not at least 1", *o.requests));
   if (o.duration_s && !(*o.duration_s > 0))
     return InvalidArgument(fmt::format("--duration {} is not above 0", *o.duration_s));
+  if (o.repeats < 1) return InvalidArgument(fmt::format("--repeats {} is not at least 1", o.repeats));
   if (o.max_in_flight < 1)
     return InvalidArgument(fmt::format("--max-in-flight {} is not at least 1", o.max_in_flight));
   if (o.arrivals != "poisson" && o.arrivals != "constant")
@@ -60,8 +62,8 @@ ArrivalSpec SpecOf(const LoadOptions& o, int64_t dataset_pairs) {
   return spec;
 }
 
-// `rate`: of an open loop that is no replay.
-Result<Plan> MakePlan(const LoadOptions& o, double rate, int64_t dataset_pairs) {
+// `rate`: of an open loop that is no replay. `repeat`, from 0: other arrivals in each.
+Result<Plan> MakePlan(const LoadOptions& o, double rate, int repeat, int64_t dataset_pairs) {
   Plan plan;
   const ArrivalSpec spec = SpecOf(o, dataset_pairs);
   plan.load.open = IsOpen(o);
@@ -71,7 +73,9 @@ Result<Plan> MakePlan(const LoadOptions& o, double rate, int64_t dataset_pairs) 
     plan.arrivals = MakeReplay(std::move(arrivals));
     plan.mode = "open, replay";
   } else if (plan.load.open) {
-    plan.arrivals = o.arrivals == "constant" ? MakeConstant(spec, rate) : MakePoisson(spec, rate, o.seed);
+    plan.arrivals = o.arrivals == "constant"
+                        ? MakeConstant(spec, rate)
+                        : MakePoisson(spec, rate, o.seed + static_cast<uint64_t>(repeat));
     plan.mode = "open, " + o.arrivals;
   } else {
     plan.arrivals = MakeImmediate(spec);
@@ -89,6 +93,59 @@ void PrepareProcess() {
     setrlimit(RLIMIT_NOFILE, &files);
   }
   prctl(PR_SET_TIMERSLACK, 1);
+}
+
+LoadRepeat RepeatOf(const LoadResult& r) {
+  const double seconds = r.stats.seconds;
+  const auto rate = [&](int64_t count) { return seconds > 0 ? static_cast<double>(count) / seconds : 0; };
+  return {seconds,
+          rate(r.summary.ok()),
+          rate(r.summary.ok_pairs()),
+          rate(r.summary.good()),
+          r.summary.latency().Percentile(50),
+          r.summary.latency().Percentile(99),
+          r.speed_before,
+          r.speed_after};
+}
+
+// Where a repeat begins, behind those before it. `start_ms` is a whole second, so that the windows of repeats
+// do not mix.
+struct Offset {
+  double start_ms = 0, load_s = 0;
+  int64_t requests = 0;
+
+  void Pass(const LoadResult& r) {
+    start_ms += 1000 * static_cast<double>(std::max<size_t>(r.summary.windows().size(),
+                                                            static_cast<size_t>(std::ceil(r.stats.seconds))));
+    load_s += r.stats.seconds;
+    requests += r.stats.sent;
+  }
+};
+
+Sample Moved(Sample sample, const Offset& offset) {
+  sample.work.index += offset.requests;
+  sample.intended_ms += offset.start_ms;
+  sample.sent_ms += offset.start_ms;
+  return sample;
+}
+
+bool EndsEarly(const LoadResult& r) { return r.interrupted || !r.stats.lost.empty(); }
+
+void Append(LoadResult later, LoadResult* total) {
+  LoadStats& stats = total->stats;
+  stats.seconds += later.stats.seconds;
+  stats.sent += later.stats.sent;
+  stats.held += later.stats.held;
+  stats.peak_in_flight = std::max(stats.peak_in_flight, later.stats.peak_in_flight);
+  stats.client_cpu_s += later.stats.client_cpu_s;
+  stats.clock_went_back += later.stats.clock_went_back;
+  stats.lost = later.stats.lost;
+  total->summary.Merge(later.summary);
+  if (total->server.cpu_s >= 0 && later.server.cpu_s >= 0) total->server.cpu_s += later.server.cpu_s;
+  total->server.resident_after = later.server.resident_after;
+  total->speed_after = later.speed_after;
+  total->repeats.push_back(later.repeats.front());
+  total->interrupted = later.interrupted;
 }
 
 // A target that has answered and is warm; loads run on it one after another.
@@ -159,6 +216,7 @@ class Session {
     if (before.cpu_s >= 0 && after.cpu_s >= 0)
       result.server = {after.cpu_s - before.cpu_s, before.resident_bytes, after.resident_bytes};
     result.summary = std::move(summary);
+    result.repeats = {RepeatOf(result)};
     result.interrupted = interrupt_.load();
     return result;
   }
@@ -194,7 +252,7 @@ RateTrial TrialOf(double rate, const LoadResult& result, bool cut) {
 // One open loop of the search; ends as soon as its verdict is certain.
 Result<LoadResult> RunTrial(const LoadOptions& options, double rate, Session& session,
                             const std::atomic<bool>& interrupt, bool* cut) {
-  RERANKD_ASSIGN_OR_RETURN(Plan plan, MakePlan(options, rate, session.dataset_pairs()));
+  RERANKD_ASSIGN_OR_RETURN(Plan plan, MakePlan(options, rate, 0, session.dataset_pairs()));
   const double expected = rate * *options.duration_s;
   std::atomic<bool> stop{false};
   int64_t missed = 0;
@@ -233,20 +291,28 @@ Result<LoadResult> MeasureLoad(const LoadOptions& options, const std::atomic<boo
     capacity = measured.requests_per_s;
   }
   if (options.rate_share) rate = *options.rate_share * std::max(capacity, 1e-3);  // 0 only when interrupted
-  RERANKD_ASSIGN_OR_RETURN(Plan plan, MakePlan(options, rate, session->dataset_pairs()));
 
   std::vector<Due> due;
+  Offset offset;
   LoadHooks hooks;
-  hooks.progress = progress;
-  hooks.sink = [&](const Sample& sample) {
-    if (options.ideal) due.push_back({sample.intended_ms, sample.work});
-    if (log != nullptr) log->Write(sample);
+  hooks.progress = [&](int64_t done, double seconds) {
+    progress(offset.requests + done, offset.load_s + seconds);
   };
-  LoadResult result = session->Run(std::move(plan), std::move(hooks), interrupt);
-  result.rate = rate;
-  if (options.ideal) result.ideal = CompareWithIdeal(std::move(due), alone, capacity);
+  hooks.sink = [&](const Sample& sample) {
+    if (options.ideal) due.push_back({offset.start_ms + sample.intended_ms, sample.work});
+    if (log != nullptr) log->Write(Moved(sample, offset));
+  };
+  std::optional<LoadResult> total;
+  for (int i = 0; i < options.repeats && !(total && EndsEarly(*total)); ++i) {
+    RERANKD_ASSIGN_OR_RETURN(Plan plan, MakePlan(options, rate, i, session->dataset_pairs()));
+    LoadResult one = session->Run(std::move(plan), hooks, interrupt);
+    offset.Pass(one);
+    total ? Append(std::move(one), &*total) : void(total = std::move(one));
+  }
+  total->rate = rate;
+  if (options.ideal) total->ideal = CompareWithIdeal(std::move(due), alone, capacity);
   if (log != nullptr) RERANKD_RETURN_IF_ERROR(log->Close());
-  return result;
+  return *std::move(total);
 }
 
 Result<MaxRateResult> FindMaxRate(const LoadOptions& asked, const std::atomic<bool>& interrupt,
@@ -255,9 +321,10 @@ Result<MaxRateResult> FindMaxRate(const LoadOptions& asked, const std::atomic<bo
   options.rate = 1;  // an open loop; each trial has its own
   RERANKD_RETURN_IF_ERROR(CheckOptions(options));
   if (!(options.slo_ms > 0)) return InvalidArgument("--find-max-rate needs a limit: --slo-ms");
-  if (options.requests || !options.log.empty() || !options.replay.empty() || options.ideal)
+  if (options.requests || !options.log.empty() || !options.replay.empty() || options.ideal ||
+      options.repeats > 1)
     return InvalidArgument(
-        "--find-max-rate decides what is sent: it goes with --duration, not with --requests, "
+        "--find-max-rate decides what is sent: it goes with --duration, not with --requests, --repeats, "
         "--log, --replay or --ideal");
   RERANKD_ASSIGN_OR_RETURN(const auto session, Session::Create(options, interrupt));
   RERANKD_RETURN_IF_ERROR(session->WarmUp());

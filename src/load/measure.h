@@ -36,6 +36,7 @@ struct LoadOptions {
   double warm_up_s = 10;     // longest; 0: only one request
   double slo_ms = 0;         // 0 = none
   std::string scenario;      // as it was named; empty = none
+  int repeats = 1;           // of the load, each with arrivals of its own
   bool ideal = false;        // compare an open loop with an ideal server
   std::string log;           // request log to write
   int server_pid = 0;        // of a local target, whose CPU time is measured; 0 = none
@@ -46,6 +47,14 @@ struct ServerUsage {
   int64_t resident_before = -1, resident_after = -1;
 };
 
+// One of several runs of the same load.
+struct LoadRepeat {
+  double seconds = 0, requests_per_s = 0, pairs_per_s = 0, goodput_requests_per_s = 0;
+  double p50_ms = 0, p99_ms = 0;
+  MachineSpeed speed_before, speed_after;
+};
+
+// Of all repeats together, one after another.
 struct LoadResult {
   std::string mode;  // "closed", "open, poisson", "open, replay"
   std::string dataset_name, dataset_sha256;
@@ -58,6 +67,7 @@ struct LoadResult {
   std::optional<Capacity> capacity;
   std::optional<IdealComparison> ideal;
   MachineSpeed speed_before, speed_after;
+  std::vector<LoadRepeat> repeats;  // at least one
   bool interrupted = false;
 };
 

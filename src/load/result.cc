@@ -4,8 +4,10 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "base/cpu.h"
+#include "load/spread.h"
 
 namespace rerankd::load {
 namespace {
@@ -16,6 +18,26 @@ constexpr double kLateMs = 1;  // sends later than this at the 99th percentile a
 constexpr double kSloPercentile = 99;
 constexpr double kSingleStreamPercentile = 90;  // MLPerf's figure of that scenario
 constexpr int64_t kFewForP99 = 1000;
+constexpr double kSlowMedians = 10;
+
+// The numbers of a repeat that have an interval over all of them.
+struct RepeatNumber {
+  const char* key;
+  const char* label;
+  double LoadRepeat::*value;
+};
+constexpr RepeatNumber kRepeatNumbers[] = {
+    {"requests_per_s", "requests/s", &LoadRepeat::requests_per_s},
+    {"pairs_per_s", "pairs/s", &LoadRepeat::pairs_per_s},
+    {"goodput_requests_per_s", "goodput, requests/s", &LoadRepeat::goodput_requests_per_s},
+    {"p50_ms", "latency p50, ms", &LoadRepeat::p50_ms},
+    {"p99_ms", "latency p99, ms", &LoadRepeat::p99_ms}};
+
+std::vector<double> OfRepeats(const LoadResult& r, double LoadRepeat::*value) {
+  std::vector<double> values;
+  for (const LoadRepeat& repeat : r.repeats) values.push_back(repeat.*value);
+  return values;
+}
 
 double Rate(int64_t count, double seconds) { return seconds > 0 ? static_cast<double>(count) / seconds : 0; }
 
@@ -104,6 +126,33 @@ Json IdealJson(const LoadResult& r) {
             {"p99", RatioOf(r.summary.latency(), ideal.latency, 99)}}}};
 }
 
+Json RepeatsJson(const LoadResult& r) {
+  Json j = {{"count", r.repeats.size()}};
+  for (const RepeatNumber& number : kRepeatNumbers) {
+    const std::vector<double> values = OfRepeats(r, number.value);
+    j[number.key] = {{"values", values}};
+    if (const auto interval = IntervalOfMean(values)) {
+      j[number.key]["mean"] = interval->mean;
+      j[number.key]["interval"] = {interval->low, interval->high};
+    }
+  }
+  return j;
+}
+
+std::string RepeatRows(const LoadResult& r) {
+  std::string text =
+      fmt::format("\n{:<22}{:>12}{:>26}\n", fmt::format("{} repeats", r.repeats.size()), "mean", "95 %");
+  for (const RepeatNumber& number : kRepeatNumbers) {
+    const std::vector<double> values = OfRepeats(r, number.value);
+    const double mean =
+        std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+    const auto interval = IntervalOfMean(values);
+    text += fmt::format("{:<22}{:>12.6g}{:>26}\n", number.label, mean,
+                        interval ? fmt::format("{:.6g} .. {:.6g}", interval->low, interval->high) : "-");
+  }
+  return text;
+}
+
 Json SpeedJson(const LoadResult& r) {
   return {{"step_ns_before", r.speed_before.step_ns},
           {"step_ns_after", r.speed_after.step_ns},
@@ -118,6 +167,33 @@ std::string ScenarioLine(const LoadOptions& o, const LoadResult& r) {
   if (o.scenario == "offline")
     return fmt::format("offline: {:.1f} pairs/s\n", Rate(r.summary.ok_pairs(), r.stats.seconds));
   return "";
+}
+
+// Of the seconds of one repeat but the first and the last, which are not whole: pairs of a closed loop, the
+// median latency of an open one.
+std::vector<double> WholeSeconds(const LoadResult& r) {
+  std::vector<double> values;
+  const auto& windows = r.summary.windows();
+  for (size_t i = 1; i + 1 < windows.size(); ++i)
+    values.push_back(r.mode == "closed" ? static_cast<double>(windows[i].pairs)
+                                        : windows[i].latency.Percentile(50));
+  return values;
+}
+
+void WarnOfSpread(const LoadResult& r, std::vector<std::string>* warnings) {
+  const std::vector<double> rates = OfRepeats(r, &LoadRepeat::pairs_per_s);
+  for (const size_t i : OutliersOf(rates))
+    warnings->push_back(fmt::format("repeat {} is an outlier: {:.1f} pairs/s, the median is {:.1f}", i + 1,
+                                    rates[i], Median(rates)));
+  const bool repeated = r.repeats.size() > 1;
+  if (const auto change = DriftOf(repeated ? rates : WholeSeconds(r)))
+    warnings->push_back(fmt::format("{} {} by {:.1f} % from the first half to the second",
+                                    repeated || r.mode == "closed" ? "the rate" : "the median latency",
+                                    *change > 0 ? "rose" : "fell", std::abs(100 * *change)));
+  const Times& latency = r.summary.latency();
+  if (latency.max() > kSlowMedians * latency.Percentile(50))
+    warnings->push_back(fmt::format("the slowest request took {:.1f} ms, more than {:g} times the median",
+                                    latency.max(), kSlowMedians));
 }
 
 std::string TimesRow(const char* name, const Times& t) {
@@ -173,6 +249,7 @@ std::vector<std::string> Warnings(const LoadOptions& options, const LoadResult& 
   if (const double change = SpeedChange(r.speed_before, r.speed_after); std::abs(change) > kSpeedTolerance)
     warnings.push_back(fmt::format("this machine was {:.0f} % {} after the load than before it",
                                    std::abs(100 * change), change > 0 ? "faster" : "slower"));
+  WarnOfSpread(r, &warnings);
   if (r.stats.held > 0)
     warnings.push_back(fmt::format("{} requests were sent late because {} were unanswered (--max-in-flight)",
                                    r.stats.held, options.max_in_flight));
@@ -210,6 +287,7 @@ std::string ResultToJson(const LoadOptions& options, const LoadResult& r) {
       {"client", ClientJson(options, r)},
       {"server", ServerJson(r)},
       {"machine_speed", SpeedJson(r)}};
+  if (r.repeats.size() > 1) j["repeats"] = RepeatsJson(r);
   if (r.capacity) j["capacity"] = ToJson(*r.capacity);
   if (r.ideal) j["ideal"] = IdealJson(r);
   if (s.slo_ms() > 0) j["slo"] = {{"p99_ms", s.slo_ms()}, {"met", MeetsSlo(r)}};
@@ -243,6 +321,7 @@ std::string ResultTable(const LoadOptions& options, const LoadResult& r) {
         RatioOf(s.latency(), r.ideal->latency, 50), RatioOf(s.latency(), r.ideal->latency, 99),
         r.ideal->servers, r.ideal->alone_mean_ms, r.ideal->capacity_per_s);
   }
+  if (r.repeats.size() > 1) text += RepeatRows(r);
   text += fmt::format("\nclient: {:.2f} s of CPU, at most {} requests in flight\n", r.stats.client_cpu_s,
                       r.stats.peak_in_flight);
   if (r.server.cpu_s >= 0)

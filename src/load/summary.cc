@@ -41,6 +41,26 @@ void Summary::Add(const Sample& sample) {
   good_pairs_ += sample.work.pairs;
 }
 
+void Summary::Merge(const Summary& later) {
+  requests_ += later.requests_;
+  ok_pairs_ += later.ok_pairs_;
+  good_ += later.good_;
+  good_pairs_ += later.good_pairs_;
+  for (Times Summary::*times : {&Summary::latency_, &Summary::timing_error_, &Summary::queue_,
+                                &Summary::tokenize_, &Summary::inference_, &Summary::retry_after_})
+    (this->*times).Merge(later.*times);
+  for (const auto& [key, theirs] : later.outcomes_) {
+    OutcomeSummary& ours = outcomes_[key];
+    const int64_t count = ours.count + theirs.count;
+    Times latency = ours.latency;
+    latency.Merge(theirs.latency);
+    if (ours.count == 0) ours = theirs;
+    ours.count = count;
+    ours.latency = std::move(latency);
+  }
+  windows_.insert(windows_.end(), later.windows_.begin(), later.windows_.end());
+}
+
 std::vector<const OutcomeSummary*> Summary::outcomes() const {
   std::vector<const OutcomeSummary*> list;
   for (const auto& [key, outcome] : outcomes_) list.push_back(&outcome);

@@ -15,6 +15,7 @@ namespace rerankd::load {
 // A histogram of times. Recorded in nanoseconds, read in milliseconds.
 class Times {
  public:
+  void Merge(const Times& other) { histogram_.Merge(other.histogram_); }
   void Record(double ms) { histogram_.Record(static_cast<int64_t>(ms * 1e6)); }
   int64_t count() const { return histogram_.count(); }
   double min() const { return Ms(histogram_.min()); }
@@ -46,6 +47,8 @@ class Summary {
  public:
   explicit Summary(double slo_ms) : slo_ms_(slo_ms) {}  // 0 = none
   void Add(const Sample& sample);
+  // Counts what `later` holds too; its seconds follow those that are here.
+  void Merge(const Summary& later);
 
   int64_t requests() const { return requests_; }
   int64_t ok() const { return latency_.count(); }

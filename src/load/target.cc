@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/file.h"
 #include "base/text.h"
 #include "load/grpc_client.h"
 #include "load/http_client.h"
@@ -66,6 +67,7 @@ Result<std::unique_ptr<Client>> MakeGrpc(const Target& target, const Url& url, c
   grpc.model = target.model;
   grpc.api_key = target.api_key;
   grpc.timeout_ms = target.timeout_ms;
+  grpc.allow_no_scores = target.allow_no_scores;
   return MakeGrpcClient(target.protocol, grpc, workload);
 }
 
@@ -75,6 +77,15 @@ const std::vector<std::string>& Protocols() {
   static const std::vector<std::string> kProtocols = {"rerankd", "tei-grpc", "tei",   "jina",
                                                       "cohere",  "infinity", "kserve"};
   return kProtocols;
+}
+
+Result<std::string> ReadApiKey(const std::string& path) {
+  if (path.empty()) return std::string();
+  RERANKD_ASSIGN_OR_RETURN(std::string key, ReadFile(path));
+  while (!key.empty() && (key.back() == '\n' || key.back() == '\r')) key.pop_back();
+  if (key.empty() || key.find_first_of("\r\n") != std::string::npos)
+    return InvalidArgument(fmt::format("{}: expected one line, the key", path));
+  return key;
 }
 
 Result<std::unique_ptr<Client>> MakeClient(const Target& target, const Workload& workload) {

@@ -18,7 +18,11 @@ struct Target {
   std::string model = "default";  // named to targets that want one
   std::string api_key;            // sent as a bearer token unless empty
   double timeout_ms = 60'000;     // of a request
+  bool allow_no_scores = false;   // a pipeline without a model answers none, over `rerankd`
 };
+
+// The one line of a key file; empty for path "". kNotFound, kInvalidArgument: name the file.
+Result<std::string> ReadApiKey(const std::string& path);
 
 // "rerankd" and so on, in the order of the help text.
 const std::vector<std::string>& Protocols();

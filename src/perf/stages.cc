@@ -7,9 +7,9 @@
 #include "base/clock.h"
 #include "core/encoding.h"
 #include "kernels/dispatch.h"
+#include "kernels/peak.h"
 #include "model/bert.h"
 #include "model/bert_cost.h"
-#include "perf/peak.h"
 
 namespace rerankd::perf {
 namespace {

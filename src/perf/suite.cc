@@ -10,8 +10,8 @@
 #include "base/progress.h"
 #include "engine/ordered_scorer.h"
 #include "kernels/dispatch.h"
+#include "kernels/peak.h"
 #include "model/bert_cost.h"
-#include "perf/peak.h"
 
 namespace rerankd::perf {
 namespace {

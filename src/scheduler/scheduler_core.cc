@@ -363,6 +363,7 @@ void SchedulerCore::Count(int worker, const MicroBatch& batch, const BatchStats&
   count.pairs += static_cast<int64_t>(batch.pairs.size());
   count.tokens += batch.tokens;
   count.padded_tokens += stats.padded_tokens;
+  count.multiply_adds += stats.multiply_adds;
   count.busy_ms += ToMs(busy);
   const auto tokens = static_cast<double>(batch.tokens);
   const BackendCaps& caps = instances_[static_cast<size_t>(count.instance)].spec.caps;

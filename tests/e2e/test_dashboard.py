@@ -103,8 +103,10 @@ def test_snapshots_count_what_was_ranked(served):
         pass
     assert after["query_count"] == before["query_count"] + 9
     assert after["count"] == before.get("count", 0) + 3
-    pairs = [snapshot["server"]["instances"][0]["pairs"] for snapshot in (before, after)]
-    assert pairs[1] - pairs[0] == 9
+    done = [snapshot["server"]["instances"][0] for snapshot in (before, after)]
+    assert done[1]["pairs"] - done[0]["pairs"] == 9
+    assert done[1]["multiply_adds"] == after["rerankd"]["multiply_adds"] > done[0]["multiply_adds"]
+    assert after["rerankd"]["peak_multiply_adds_per_s"] == before["rerankd"]["peak_multiply_adds_per_s"] > 0
     page.close()
 
 

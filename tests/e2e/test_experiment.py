@@ -5,15 +5,19 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import time
 
 import pytest
-from served import small_disk
+from served import Served, small_disk
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BASE = f"""
 model: {{name: {ROOT}/tests/data/tiny-random, backend: fake, device: 'fake:ms_per_batch=20'}}
+"""
+NATIVE = f"""
+model: {{name: {ROOT}/tests/data/tiny-random, backend: native}}
 """
 GRID = BASE + "experiment: {batch_sizes: [4, 8], concurrency_levels: [1, 2], benchmark_requests: 3, warmup_iterations: 1}\n"
 
@@ -43,6 +47,22 @@ def test_the_whole_grid_is_measured_and_written(rerankd, tmp_path):
     assert rows == [("4", "1", "12"), ("4", "2", "12"), ("8", "1", "24"), ("8", "2", "24")]
     with open(stem.with_suffix(".csv"), newline="") as lines:
         assert len(list(csv.DictReader(lines))) == 12
+
+
+def test_the_report_says_how_long_pairs_are_and_how_near_the_peak_the_engine_came(rerankd, tmp_path):
+    pairs = [("what is tea", "a drink"), ("tea", "a drink made from leaves " * 40)]
+    (tmp_path / "pairs.tsv").write_text("".join(f"{query}\t{document}\n" for query, document in pairs))
+    done, stem = experiment(rerankd, tmp_path, NATIVE + "experiment: {dataset: pairs.tsv, batch_sizes: [2], benchmark_requests: 5}\n")
+    assert done.returncode == 0, done.stderr
+    run = json.loads(stem.with_suffix(".json").read_text())["runs"][0]
+    command = [rerankd, "tokenize", "--model", ROOT / "tests/data/tiny-random", "--text", "what is tea", "--pair", "a drink", "--json"]
+    shortest = len(json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout))
+    lengths = run["token_lengths"]
+    assert lengths["pairs"] == 2 and lengths["min"] == shortest and lengths["max"] > 200 and lengths["mean"] == (shortest + lengths["max"]) / 2
+    [cell] = run["cells"]
+    peak = run["metrics"]["rerankd"]["peak_multiply_adds_per_s"]
+    assert cell["multiply_adds"] > 0 and 0 < cell["multiply_adds"] / cell["seconds"] / peak < 1
+    assert re.search(r"^\| 2 \| 1 \| [\d.]+ \| \d+ \| \d+ \| 0\.0 \| \d+\.\d \|$", stem.with_suffix(".md").read_text(), re.M)
 
 
 def test_the_report_is_made_again_from_the_raw_data(rerankd, tmp_path):
@@ -95,11 +115,6 @@ def test_a_model_that_is_not_there_fails_every_cell_and_says_why(rerankd, tmp_pa
     assert len(cells(stem)) == 4 and all("absent" in c["error"] for c in cells(stem))
 
 
-NATIVE = f"""
-model: {{name: {ROOT}/tests/data/tiny-random, backend: native}}
-"""
-
-
 def test_a_sweep_over_precisions_shows_speed_and_ranking(rerankd, tmp_path):
     text = NATIVE.replace("backend: native", "backend: native, precision: [fp32, int8]")
     text += "experiment: {batch_sizes: [4], benchmark_requests: 4, warmup_iterations: 0, quality: {data: bundled}}\n"
@@ -144,6 +159,27 @@ def test_an_open_loop_with_repeats_and_a_background(rerankd, tmp_path):
                               check=True, capture_output=True, timeout=60)
     names = {m["name"]: m for m in json.loads(compared.stdout)["measures"]}
     assert "interval" in names["batch=1, rate=50%: pairs/s"]  # over the repeats
+
+
+def test_servers_that_run_already_are_measured_side_by_side(rerankd, tmp_path):
+    """The same texts over two protocols, an address where nobody listens, and how each ranks."""
+    with Served(rerankd) as server, socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # bound, not listening
+        targets = [f"rerankd {server.grpc_address}", f"tei http://127.0.0.1:{server.http_port}",
+                   f"tei http://127.0.0.1:{nobody.getsockname()[1]}"]  # fmt: skip
+        text = f"experiment: {{targets: {json.dumps(targets)}, batch_sizes: [4], benchmark_requests: 5, quality: {{data: bundled}}}}\n"
+        before = server.metrics()["query_count"]
+        done, stem = experiment(rerankd, tmp_path, text)
+        assert server.metrics()["query_count"] - before == 2 * (4 * (5 + 5) + 80)
+    assert done.returncode == 1
+    grpc, http, gone = json.loads(stem.with_suffix(".json").read_text())["runs"]
+    for run in (grpc, http):
+        [cell] = run["cells"]
+        assert cell["error"] == "" and len(cell["requests"]) == 5 and run["quality"]["queries"] == 8
+    assert grpc["quality"]["ndcg10"] == http["quality"]["ndcg10"] and grpc["quality"]["fp32"] is None
+    assert "connection failed" in gone["cells"][0]["error"]
+    assert http["server"] == {"target": targets[1].split()[1], "protocol": "tei"} and "model_pool" not in http["configuration"]
+    assert stem.with_suffix(".md").read_text().count("\n---\n") == 2
 
 
 def test_a_full_disk_keeps_what_was_written(rerankd, tmp_path):

@@ -2,8 +2,11 @@
 import csv
 import http.server
 import json
+import math
+import re
 import signal
 import socket
+import statistics
 import subprocess
 import threading
 import time
@@ -113,6 +116,34 @@ def test_a_share_of_capacity_and_the_ideal_server(rerankd, server):
     assert ideal["real_by_ideal"]["p99"] == pytest.approx(result["latency_ms"]["p99"] / ideal["latency_ms"]["p99"])
 
 
+def test_repeats_have_arrivals_of_their_own_intervals_and_one_log(rerankd, server, tmp_path):
+    target = ["--target", address(server, "tei"), "--protocol", "tei", "--docs-per-request", 2]
+    log = tmp_path / "log.jsonl"
+    _, result, _ = load(rerankd, *target, "--rate", 200, "--requests", 40, "--repeats", 3, "--log", log)
+    assert result["requests"] == {"sent": 120, "ok": 120, "failed": 0} and result["repeats"]["count"] == 3
+    for number in ("pairs_per_s", "requests_per_s", "goodput_requests_per_s", "p50_ms", "p99_ms"):
+        values, (low, high) = result["repeats"][number]["values"], result["repeats"][number]["interval"]
+        mean, spread = statistics.mean(values), statistics.stdev(values)
+        assert len(values) == 3 and result["repeats"][number]["mean"] == pytest.approx(mean)
+        assert (high - low) / 2 == pytest.approx(4.303 * spread / math.sqrt(3), rel=1e-3, abs=1e-9)
+    lines = sorted(map(json.loads, log.read_text().splitlines()), key=lambda line: line["index"])
+    assert [line["index"] for line in lines] == list(range(120))
+    parts = [[line["intended_ms"] - part[0]["intended_ms"] for line in part] for part in (lines[:40], lines[40:80], lines[80:])]
+    assert parts[0] != parts[1] != parts[2]
+    assert lines[40]["intended_ms"] >= 1000 and lines[79]["intended_ms"] < lines[80]["intended_ms"]
+    _, again, _ = load(rerankd, *target, "--replay", log)
+    assert again["requests"]["ok"] == 120 and "repeats" not in again
+
+    file = tmp_path / "result.json"
+    file.write_text(json.dumps(result))
+    compared = subprocess.run([rerankd, "compare", file, file, "--json"], capture_output=True, check=True)
+    assert all("interval" in m for m in json.loads(compared.stdout)["measures"])
+
+    table = subprocess.run([rerankd, "load", *map(str, target), "--warm-up", "0", "--requests", "10", "--repeats", "2"],
+                           capture_output=True, text=True, check=True).stdout  # fmt: skip
+    assert re.search(r"^2 repeats +mean +95 %$", table, re.M) and re.search(r"^pairs/s +[\d.e+]+ +-$", table, re.M)
+
+
 @pytest.mark.parametrize("scenario, figure", [("single-stream", "90th percentile"), ("offline", "pairs/s")])
 def test_scenarios_name_their_figure(rerankd, server, scenario, figure):
     done = subprocess.run([rerankd, "load", "--target", address(server, "tei"), "--protocol", "tei", "--warm-up", "0",
@@ -214,6 +245,8 @@ def test_an_unreachable_target_is_a_clear_error(rerankd, protocol):
     (["--target", "http://h:1", "--protocol", "tei", "--rate", "fast"], "'fast'"),
     (["--target", "http://h:1", "--protocol", "tei", "--rate", "0%"], "'0%' is not a rate"),
     (["--target", "http://h:1", "--protocol", "tei", "--find-max-rate"], "--slo-ms"),
+    (["--target", "http://h:1", "--protocol", "tei", "--repeats", "0"], "--repeats 0"),
+    (["--target", "http://h:1", "--protocol", "tei", "--find-max-rate", "--slo-ms", "5", "--repeats", "3"], "--repeats"),
     (["--target", "http://h:1", "--protocol", "tei", "--find-max-rate", "--rate", "5"], "excludes"),
     (["--target", "http://h:1", "--protocol", "tei", "--ideal"], "--rate"),
     (["--target", "http://h:1", "--protocol", "tei", "--scenario", "server"], "--find-max-rate"),

@@ -26,6 +26,13 @@ const whole = (value: number | undefined) => (value === undefined ? '–' : coun
 const own = (view: View) => (view.instance === null ? null : (view.snapshot.server.instances[view.instance] ?? null));
 const rate = (view: View) => (view.instance === null ? null : (view.rates[view.instance] ?? null));
 
+function shareOfPeak(view: View): string {
+  const peak = view.snapshot.rerankd.peak_multiply_adds_per_s;
+  const shown = rate(view);
+  const done = shown ? shown.multiplyAdds : view.rates.reduce((sum, one) => sum + one.multiplyAdds, 0);
+  return peak > 0 ? number((100 * done) / peak, 1) : '–';
+}
+
 const kBig: CardSpec[] = [
   {
     id: 'throughput', label: 'Throughput', unit: 'pairs/s', spark: 'throughput',
@@ -76,6 +83,9 @@ const kSmall: CardSpec[] = [
    alert: (v) => v.snapshot.rerankd.tokens.truncated_pairs > 0},
   {id: 'utilization', label: 'Utilization', unit: '%', help: 'Busy share of the workers',
    value: (v) => number(rate(v)?.busy ?? v.snapshot.rerankd.worker_utilization_pct, 1)},
+  {id: 'share-of-peak', label: 'Share of Peak', unit: '%',
+   help: 'Multiply-adds of the native engine since the last snapshot, of what this machine can do at most (measured at the start)',
+   value: shareOfPeak},
 ];
 
 const kSparkPoints = 120;

@@ -18,6 +18,7 @@ export interface InstanceRate {
   pairs: number; // a second
   tokens: number; // a second
   busy: number; // percent of its workers' time
+  multiplyAdds: number; // a second
 }
 
 export class Series {
@@ -97,6 +98,7 @@ export class Series {
         pairs: Math.max(0, now.pairs - before.pairs) / seconds,
         tokens: Math.max(0, now.tokens - before.tokens) / seconds,
         busy: Math.min(100, Math.max(0, busy)),
+        multiplyAdds: Math.max(0, now.multiply_adds - before.multiply_adds) / seconds,
       };
     });
   }

@@ -21,6 +21,7 @@ export interface Instance {
   pairs: number;
   tokens: number;
   busy_ms: number;
+  multiply_adds: number; // 0 where the backend does not count them
 }
 
 export interface Snapshot {
@@ -54,6 +55,7 @@ export interface Snapshot {
   rerankd: {
     tokens: {per_second: number; real: number; truncated_pairs: number; padding_waste_ratio: number};
     worker_utilization_pct: number;
+    peak_multiply_adds_per_s: number; // 0 = not measured
     elapsed_s: number;
     queued_requests: number;
     rejected: number;

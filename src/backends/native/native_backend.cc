@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "kernels/dispatch.h"
 #include "model/bert.h"
+#include "model/bert_cost.h"
 #include "weights/model_config.h"
 #include "weights/tensor_source.h"
 
@@ -94,7 +95,8 @@ class NativeBackend final : public Backend {
       rest = rest.subspan(count);
       logits = logits.subspan(count * labels);
     }
-    if (stats != nullptr) *stats = {ToMs(SteadyClock::Get().Now() - start), batch.tokens()};
+    if (stats != nullptr)
+      *stats = {ToMs(SteadyClock::Get().Now() - start), batch.tokens(), MultiplyAdds(batch)};
     return {};
   }
 
@@ -104,6 +106,13 @@ class NativeBackend final : public Backend {
   }
 
  private:
+  double MultiplyAdds(const Batch& batch) const {
+    double sum = 0;
+    for (const EncodedPair& pair : batch.pairs())
+      sum += PairMultiplyAdds(model_->config(), static_cast<double>(pair.ids.size()));
+    return sum;
+  }
+
   // Pairs that run next: as many as fit the budget, one at least.
   static size_t SliceSize(std::span<const EncodedPair> pairs) {
     size_t count = 1, tokens = pairs[0].ids.size();

@@ -44,6 +44,10 @@ void AddGauges(const EngineStats& e, Families* out) {
   if (e.usage.device_utilization >= 0)
     out->Gauge("rerankd_device_utilization_ratio", "As the device reports it", e.usage.device_utilization,
                {});
+  out->Gauge(
+      "rerankd_peak_multiply_adds_per_second",
+      "What this machine can do at most in the precision that runs, measured at the start; 0 = not measured",
+      e.peak_multiply_adds_per_s, {});
   out->Gauge("rerankd_padding_waste_ratio", "(computed - real) / computed tokens since the start",
              PaddingWaste(e), {});
 }
@@ -101,6 +105,8 @@ void AddWorkers(const InstanceLabels& labels, const EngineStats& stats, Families
   add("rerankd_worker_tokens_total", "Real tokens scored", [](W w) { return Number(w.tokens); });
   add("rerankd_worker_padded_tokens_total", "Tokens computed, padding included",
       [](W w) { return Number(w.padded_tokens); });
+  add("rerankd_worker_multiply_adds_total", "Multiply-adds of the native engine",
+      [](W w) { return w.multiply_adds; });
 }
 
 template <typename Buckets>

@@ -74,7 +74,9 @@ Json OwnJson(const MetricsSnapshot& m, const EngineStats& engine) {
                            ? 1 - static_cast<double>(m.real_tokens) / static_cast<double>(m.computed_tokens)
                            : 0;
   Json workers = Json::array();
+  double multiply_adds = 0;
   for (const WorkerStats& w : engine.workers) {
+    multiply_adds += w.multiply_adds;
     workers.push_back({{"instance", w.instance},
                        {"requests", w.requests},
                        {"pairs", w.pairs},
@@ -89,6 +91,8 @@ Json OwnJson(const MetricsSnapshot& m, const EngineStats& engine) {
             {"per_second", m.tokens_per_second},
             {"avg_per_second", m.elapsed_s > 0 ? static_cast<double>(m.real_tokens) / m.elapsed_s : 0},
             {"truncated_pairs", m.truncated_pairs}}},
+          {"multiply_adds", multiply_adds},
+          {"peak_multiply_adds_per_s", engine.peak_multiply_adds_per_s},
           {"worker_utilization_pct", m.worker_utilization_pct},
           {"elapsed_s", m.elapsed_s},
           {"queued_requests", engine.queued_requests},
@@ -159,6 +163,7 @@ Json InstancesJson(const std::vector<InstanceInfo>& instances, const EngineStats
       sum.pairs += worker.pairs;
       sum.tokens += worker.tokens;
       sum.busy_ms += worker.busy_ms;
+      sum.multiply_adds += worker.multiply_adds;
     }
     list.push_back({{"id", instance.id},
                     {"name", instance.name},
@@ -170,7 +175,8 @@ Json InstancesJson(const std::vector<InstanceInfo>& instances, const EngineStats
                     {"requests", sum.requests},
                     {"pairs", sum.pairs},
                     {"tokens", sum.tokens},
-                    {"busy_ms", sum.busy_ms}});
+                    {"busy_ms", sum.busy_ms},
+                    {"multiply_adds", sum.multiply_adds}});
   }
   return list;
 }

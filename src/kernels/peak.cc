@@ -1,4 +1,4 @@
-#include "perf/peak.h"
+#include "kernels/peak.h"
 
 #include <algorithm>
 #include <barrier>
@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 
-namespace rerankd::perf {
+namespace rerankd {
 namespace {
 
 constexpr double kSliceSeconds = 0.004;
@@ -60,4 +60,4 @@ double MeasurePeak(const KernelSet& kernels, const std::string& precision, int t
   return sum / 2;
 }
 
-}  // namespace rerankd::perf
+}  // namespace rerankd
