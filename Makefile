@@ -10,7 +10,7 @@ help:
 	@echo "make demo        install what is missing, build, serve the bundled model, run a small experiment, show its report"
 	@echo "make test        all tests (install, release build, unit, parity, end to end, short fuzzing)"
 	@echo "make test-heavy  other people's clients, Prometheus, sanitizers, longer fuzzing"
-	@echo "make backends    get PyTorch, ONNX Runtime and OpenVINO, build the plugins that run models on them (docs/backends.md)"
+	@echo "make backends    get PyTorch, ONNX Runtime, OpenVINO and MLX, build the plugins that run models on them (docs/backends.md)"
 	@echo "make build       only build; the binary is $(RERANKD)"
 
 setup:
@@ -23,7 +23,8 @@ build: setup $(BUILD)/build.ninja
 	@cmake --build $(BUILD) -j $(JOBS) --target rerankd
 
 # The optional engines and their plugins, beside the binary. What cannot be had is named and left out.
-backends: setup
+backends:
+	@tools/setup.sh build backends
 	@JOBS=$(JOBS) tools/backends.sh $(BUILD)
 
 demo: build

@@ -64,11 +64,11 @@ endfunction()
 # OFF. Engines are looked for in RERANKD_ENGINES, the folder of Python packages that `make backends` fills.
 set(RERANKD_PLUGIN_DIR ${CMAKE_BINARY_DIR}/apps/rerankd/plugins)
 file(GLOB RERANKD_ENGINES_FOUND ${CMAKE_SOURCE_DIR}/build/backends-venv/lib/python3*/site-packages)
-set(RERANKD_ENGINES "${RERANKD_ENGINES_FOUND}" CACHE PATH "site-packages folder with torch and openvino")
+set(RERANKD_ENGINES "${RERANKD_ENGINES_FOUND}" CACHE PATH "site-packages folder with torch, openvino and mlx")
 if(NOT RERANKD_ENGINES)
   set(RERANKD_ENGINES "${RERANKD_ENGINES_FOUND}" CACHE PATH "" FORCE)  # made since the last configuration
 endif()
-foreach(plugin ONNX OPENVINO TORCH)
+foreach(plugin MLX ONNX OPENVINO TORCH)
   set(RERANKD_${plugin} AUTO CACHE STRING "Build the backend plugin: AUTO | ON | OFF")
 endforeach()
 

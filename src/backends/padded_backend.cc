@@ -65,6 +65,7 @@ Status PaddedBackend::Score(const Batch& batch, const CancelFlag& cancel, std::s
 void PaddedBackend::Fill(const Batch& batch, std::span<const int> rows) {
   in_.rows = static_cast<int>(rows.size());
   in_.longest = static_cast<int>(batch[rows.front()].ids.size());
+  in_.padded = static_cast<int>(batch[rows.back()].ids.size()) < in_.longest;
   const size_t cells = rows.size() * static_cast<size_t>(in_.longest);
   for (std::vector<int64_t>* values : {&in_.ids, &in_.type_ids, &in_.mask}) values->assign(cells, 0);
   auto at = ptrdiff_t{0};
@@ -98,6 +99,14 @@ Status PaddedBackend::Note(Status status) {
     health_ =
         Unavailable(std::to_string(failures_) + " failures in a row, the last one: " + status.message());
   return status;
+}
+
+bool HasVnni() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512vnni") != 0;
+#else
+  return true;
+#endif
 }
 
 Status NoSuchDevice(const std::string& device, const std::string& backend, const std::string& reason) {

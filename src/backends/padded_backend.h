@@ -16,8 +16,12 @@ namespace rerankd {
 // Row-major [rows x longest]; behind the end of a pair everything is 0.
 struct PaddedBatch {
   int rows = 0, longest = 0;
+  bool padded = false;  // does `mask` hold a 0?
   std::vector<int64_t> ids, type_ids, mask;
 };
+
+// Tokens of a rectangle (caps.batch_tokens): what stays in the cache of a core; what fills a GPU.
+inline constexpr int kCpuRectangle = 1024, kGpuRectangle = 16384;
 
 class PaddedBackend : public Backend {
  public:
@@ -64,6 +68,10 @@ auto Caught(const std::string& context, F make) -> decltype(make()) {
     return FailedPrecondition(context + ": " + error.what());
   }
 }
+
+// Do 8-bit products add up without saturating? Those of x86 without VNNI add two in 16 bits. Engines use
+// AVX-512's.
+bool HasVnni();
 
 // "device 'x' of backend y: reason" as kFailedPrecondition.
 Status NoSuchDevice(const std::string& device, const std::string& backend, const std::string& reason);

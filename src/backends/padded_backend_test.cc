@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <new>
 #include <stdexcept>
 
@@ -40,6 +41,7 @@ class SumBackend final : public PaddedBackend {
     if (fail > 0 && fail-- % 2 == 0) throw std::runtime_error("the device said no");
     if (fail > 0) return Internal("broken");
     if (silent) return {};
+    EXPECT_EQ(in.padded, std::count(in.mask.begin(), in.mask.end(), 0) > 0);
     for (int r = 0; r < in.rows; ++r) {
       float sum = 0;
       for (int c = 0; c < in.longest; ++c) {

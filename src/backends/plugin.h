@@ -14,7 +14,7 @@
 namespace rerankd {
 
 // Raised with every change of this header, core/backend.h, core/encoding.h, core/cancel.h or base/status.h.
-inline constexpr int32_t kPluginAbi = 1;
+inline constexpr int32_t kPluginAbi = 2;
 inline constexpr const char* kPluginToolchain = __VERSION__;
 
 struct PluginRequest {
@@ -22,6 +22,7 @@ struct PluginRequest {
   std::string device;        // as the engine calls it: "cpu", "cuda:0", "mps", "GPU.1"
   std::string precision;     // value of model.precision
   std::string compile_mode;  // backend "compiled": empty = its default
+  int group_size = 64;       // inputs of a linear layer that share a scale, where a backend quantises so
   std::string directory;     // of the model
   int workers = 1;           // backends wanted; a device that serves one stream may give fewer
 };

@@ -193,6 +193,7 @@ TEST_F(ConfigTest, OlderPrecisionKeysKeepTheirIntent) {
   EXPECT_THAT(Error("model: {precision: int8, quantization: fp32}\n"), HasSubstr("remove one"));
   EXPECT_THAT(Error("model: {quantization: int4}\n"), HasSubstr("int4"));
   EXPECT_THAT(Error("model: {backend: mlx, mlx: {bits: 5}}\n"), HasSubstr("4, 8, 16 or 32"));
+  EXPECT_THAT(Error("model: {backend: mlx, group_size: 48}\n"), HasSubstr("32, 64 or 128"));
 }
 
 TEST_F(ConfigTest, AFilesPrecisionReplacesThatOfTheBaseFile) {
@@ -208,6 +209,8 @@ TEST_F(ConfigTest, WarnsWhereWordingAndEffectDiffer) {
               ElementsAre(HasSubstr("bf16"), HasSubstr("not on 'mps'")));
   EXPECT_THAT(Warnings("batching: {sequence_packing: true}\n"), ElementsAre(HasSubstr("no effect")));
   EXPECT_THAT(Warnings("model: {compile_mode: max-autotune}\n"), ElementsAre(HasSubstr("no effect")));
+  EXPECT_THAT(Warnings("model: {mlx: {group_size: 32}}\n"), ElementsAre(HasSubstr("only 'mlx' reads it")));
+  EXPECT_THAT(Warnings("model: {mlx: {group_size: 64}}\n"), IsEmpty());
   EXPECT_THAT(Warnings("batching: {sequence_packing: false}\nscreenshot: {enabled: false}\n"
                        "tokenizer_pool: {enabled: true}\n"),
               IsEmpty());

@@ -120,6 +120,12 @@ Status SettleInstance(InstanceSettings* instance, std::vector<std::string>* warn
   if (!instance->compile_mode.empty() && instance->backend != "compiled")
     warnings->push_back(fmt::format("model.compile_mode: no effect on backend '{}'; only 'compiled' reads it",
                                     instance->backend));
+  const int group = instance->group_size;
+  if (group != 32 && group != 64 && group != 128)
+    return InvalidArgument(fmt::format("model.group_size: {} must be 32, 64 or 128", group));
+  if (group != InstanceSettings().group_size && instance->backend != "mlx")
+    warnings->push_back(
+        fmt::format("model.group_size: no effect on backend '{}'; only 'mlx' reads it", instance->backend));
   return {};
 }
 

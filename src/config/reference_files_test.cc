@@ -67,6 +67,8 @@ TEST_F(ReferenceFiles, UseFp16) {
 
 TEST_F(ReferenceFiles, Bits) {
   EXPECT_EQ(First("model: {backend: mlx, mlx: {bits: 8}}\n").instances.front().precision, "int8");
+  EXPECT_EQ(First("model: {backend: mlx, mlx: {bits: 4, group_size: 128}}\n").instances.front().group_size,
+            128);
 }
 
 TEST_F(ReferenceFiles, CompileMode) {

@@ -80,6 +80,14 @@ std::vector<SettingRow> MakeModelRows() {
        {"", "default", "reduce-overhead", "max-autotune"},
        "",
        "optimisation of backend `compiled`; no effect on the others"},
+      {"model.group_size",
+       INSTANCE(group_size),
+       32,
+       128,
+       {},
+       "",
+       "inputs that share a scale, 32, 64 or 128, in the int8 and int4 weights of backend `mlx`; no effect "
+       "on the others"},
   };
 }
 

@@ -19,6 +19,7 @@ struct InstanceSettings {
   int max_length = 512;            // tokens of a pair
   int threads = 0;                 // workers of this instance; 0 = the instance's share of the physical cores
   std::string compile_mode;        // backend "compiled" only; empty = its default
+  int group_size = 64;             // backend "mlx" at int8 and int4: inputs that share a scale; 32, 64, 128
 };
 
 struct BatchingSettings {

@@ -67,7 +67,7 @@ Result<BackendRegistry::Backends> BackendRegistry::MakeFromPlugin(const BackendR
   // Backends that are named after their device need no other setting.
   const std::string device = settings.device == "cpu" ? std::string(backend->device) : settings.device;
   return (*plugin)->Make({settings.backend, device, settings.precision, settings.compile_mode,
-                          request.directory, request.workers});
+                          settings.group_size, request.directory, request.workers});
 }
 
 Result<BackendRegistry::Backends> BackendRegistry::MakeNative(const BackendRequest& request) {

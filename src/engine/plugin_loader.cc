@@ -15,13 +15,12 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kMake = "make backends";
-constexpr const char* kNoMlx = "nothing: rerankd has no MLX plugin yet; on a Mac, backend mps";
 
 constexpr PluginBackend kBackends[] = {
     {"pytorch", "torch", "cpu", kMake}, {"mps", "torch", "mps", kMake},
     {"cuda", "torch", "cuda", kMake},   {"compiled", "torch", "cpu", kMake},
     {"onnx", "onnx", "cpu", kMake},     {"tensorrt", "onnx", "cuda", kMake},
-    {"mlx", "mlx", "cpu", kNoMlx},      {"openvino", "openvino", "cpu", kMake},
+    {"mlx", "mlx", "cpu", kMake},       {"openvino", "openvino", "cpu", kMake},
 };
 
 // dlopen gives the same handle for the same file, so nothing needs to be remembered. RTLD_LOCAL: the symbols

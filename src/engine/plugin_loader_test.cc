@@ -46,7 +46,7 @@ TEST_F(PluginLoader, GivesTheLoadersWordsForABrokenFile) {
 
 TEST_F(PluginLoader, RefusesAPluginOfAnotherBuild) {
   EXPECT_THAT(Load(RERANKD_TEST_PLUGINS "abi").message(),
-              HasSubstr("has interface version 2, this rerankd has 1"));
+              HasSubstr("has interface version 3, this rerankd has 2"));
   EXPECT_THAT(Load(RERANKD_TEST_PLUGINS "toolchain").message(),
               HasSubstr("was compiled by 1.2.3 of another compiler, this rerankd by"));
 }
@@ -74,8 +74,8 @@ TEST_F(PluginLoader, ABackendThatIsNotHereSaysWhyAndHowToGetIt) {
   const Status status = Engine::Create(settings).status();
   EXPECT_EQ(status.code(), Code::kFailedPrecondition);
   EXPECT_THAT(status.message(),
-              AllOf(HasSubstr("backend 'mlx' is not here"), HasSubstr("interface version 2"),
-                    HasSubstr("no MLX plugin yet"), HasSubstr("native (cpu)")));
+              AllOf(HasSubstr("backend 'mlx' is not here"), HasSubstr("interface version 3"),
+                    HasSubstr("get it with: make backends"), HasSubstr("native (cpu)")));
 }
 
 }  // namespace

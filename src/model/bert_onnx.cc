@@ -131,7 +131,8 @@ class Exporter {
     return w_.Node("DequantizeLinear", {stored, scales}, {{"axis", int64_t{0}}});
   }
 
-  // The form that ONNX Runtime runs as one operator.
+  // The form that ONNX Runtime runs as one operator, which has one scale for all activations. Each row is
+  // brought to [-1, 1] beforehand, so that the scale is one of each row.
   std::string Int8Product(const std::string& name, Size size, const std::string& x,
                           std::span<const float> weight) {
     const auto outputs = static_cast<size_t>(size.outputs), inputs = static_cast<size_t>(size.inputs);
@@ -146,10 +147,13 @@ class Exporter {
     const uint8_t zero = options_.unsigned_codes ? 128 : 0;
     const std::string zero_point =
         w_.Constant(name + ".weight_zero", type, {}, std::as_bytes(std::span(&zero, 1)));
-    const std::vector<std::string> a = w_.Nodes("DynamicQuantizeLinear", {x}, 3);
+    const std::string axis = w_.Ints(name + ".axis", {-1}),
+                      least = w_.Floats(name + ".least", {}, std::vector<float>{1e-12F});
+    const std::string largest = w_.Node("Max", {w_.Node("ReduceMax", {w_.Node("Abs", {x}), axis}), least});
+    const std::vector<std::string> a = w_.Nodes("DynamicQuantizeLinear", {w_.Node("Div", {x, largest})}, 3);
     const std::string sums = w_.Node("MatMulInteger", {a[0], w, a[2], zero_point});
     const std::string real = w_.Node("Cast", {sums}, {{"to", int64_t{OnnxWriter::kFloat}}});
-    return w_.Node("Mul", {real, w_.Node("Mul", {a[1], scales})});
+    return w_.Node("Mul", {w_.Node("Mul", {real, w_.Node("Mul", {a[1], scales})}), largest});
   }
 
   // Rows of `x`, split into heads: [batch, heads, positions, head size] in the order of `axes`.

@@ -11,8 +11,10 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iostream>
 #include <map>
+#include <numeric>
 #include <random>
 #include <thread>
 
@@ -21,6 +23,9 @@
 #include "base/text.h"
 #include "engine/backend_registry.h"
 #include "engine/engine.h"
+#include "eval/agreement.h"
+#include "eval/metrics.h"
+#include "eval/trec.h"
 #include "goldens.h"
 #include "model/bert_onnx.h"
 #include "model/onnx_writer.h"
@@ -42,16 +47,55 @@ Subject TheSubject() {
   return {std::string(parts[0]), std::string(parts[1]), std::string(parts[2])};
 }
 
-// Largest distance of a logit from its golden. int8: codes of activations, one scale a tensor (onnx).
+bool IsQuantised(const std::string& precision) { return precision == "int8" || precision == "int4"; }
+
+// Largest distance of a logit from its golden, of the precisions that have one.
 double Tolerance(const std::string& precision) {
-  static const std::map<std::string, double> bounds = {
-      {"fp32", 1e-4}, {"bf16", 0.15}, {"fp16", 0.05}, {"int8", 0.5}};
+  static const std::map<std::string, double> bounds = {{"fp32", 1e-4}, {"bf16", 0.15}, {"fp16", 0.05}};
   return bounds.at(precision);
 }
 
-// Largest distance between the logits of a pair alone and in a batch.
-double BatchTolerance(const std::string& precision) {
-  return precision == "fp32" ? 2e-5 : Tolerance(precision);
+// Quantised logits: the largest root mean square of their errors, as a share of the standard deviation of the
+// logits. Codes with n steps over c times the root mean square err by c / (n sqrt(12)) of it, and the 24
+// products of 6 layers add up in quadrature. int8: activations c = 9, n = 127, weights c = 5, n = 63 (what a
+// CPU without VNNI leaves): 0.03 sqrt(24) = 0.15. int4: weights in groups of 64, c = 5, n = 15: 0.096
+// sqrt(24) = 0.47.
+double NoiseShare(const std::string& precision) { return precision == "int8" ? 0.15 : 0.47; }
+
+double MeanSquare(std::span<const float> values) {
+  double sum = 0;
+  for (const float value : values) sum += double{value} * double{value};
+  return sum / static_cast<double>(values.size());
+}
+
+double Deviation(std::span<const float> values) {
+  const double mean = std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+  return std::sqrt(std::max(0.0, MeanSquare(values) - mean * mean));
+}
+
+double RmsDifference(std::span<const float> a, std::span<const float> b) {
+  std::vector<float> difference(a.size());
+  std::transform(a.begin(), a.end(), b.begin(), difference.begin(), std::minus<>());
+  return std::sqrt(MeanSquare(difference));
+}
+
+// `values` with errors of `share` of their standard deviation, a normal distribution.
+std::vector<float> WithNoise(std::span<const float> values, double share, uint32_t seed) {
+  std::mt19937 engine(seed);
+  std::normal_distribution<double> noise(0, share * Deviation(values));
+  std::vector<float> out(values.begin(), values.end());
+  for (float& value : out) value += static_cast<float>(noise(engine));
+  return out;
+}
+
+double SpearmanOf(std::span<const float> a, std::span<const float> b) {
+  return Spearman(std::vector<double>(a.begin(), a.end()), std::vector<double>(b.begin(), b.end()));
+}
+
+// Largest distance between the logits of a pair alone and in a batch, where the logits have this deviation.
+double BatchTolerance(const std::string& precision, double deviation) {
+  if (precision == "fp32") return 2e-5;
+  return IsQuantised(precision) ? 3 * NoiseShare(precision) * deviation : Tolerance(precision);
 }
 
 #ifdef RERANKD_SANITIZED
@@ -112,6 +156,7 @@ class Conformance : public testing::Test {
     settings.backend = subject_.backend;
     settings.precision = subject_.precision;
     settings.device = subject_.device;
+    settings.group_size = group_size_;
     RERANKD_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(folder));
     BackendRegistry registry;
     return registry.Make({settings, folder, config, workers});
@@ -124,6 +169,7 @@ class Conformance : public testing::Test {
   }
 
   Subject subject_;
+  int group_size_ = 32;  // fits the small models
 };
 
 EncodedPairs RandomPairs(uint32_t seed, int count, int longest, int vocabulary = 500) {
@@ -170,8 +216,16 @@ TEST_F(Conformance, LogitsAreThoseOfTheGoldens) {
     const auto config = LoadModelConfig(folder);
     const auto tokenizer = LoadTokenizer(folder);
     ASSERT_TRUE(config.ok() && tokenizer.ok());
-    const std::vector<GoldenPair> goldens = ReadGoldens(set);
+    std::vector<GoldenPair> goldens = ReadGoldens(set);
+    // MLX has no vector code for these on x86: a part of the large sets shows as much.
+    if (subject_.backend == "mlx" && subject_.device == "cpu" && subject_.precision != "fp32")
+      goldens.resize(std::min<size_t>(goldens.size(), 20));
     const EncodedPairs pairs = Encode(**tokenizer, config->max_positions, goldens);
+    if (const Status status = TryMake(folder).status(); status.code() == Code::kFailedPrecondition) {
+      EXPECT_THAT(status.message(), HasSubstr("model.group_size"));  // the only thing that a golden may lack
+      std::cout << set.name << " left out: " << status.message() << "\n";
+      continue;
+    }
     const auto backend = Make(folder);
     ASSERT_NE(backend, nullptr);
     EXPECT_EQ(backend->caps().name, subject_.backend);
@@ -180,11 +234,85 @@ TEST_F(Conformance, LogitsAreThoseOfTheGoldens) {
     std::vector<float> expected;
     for (const GoldenPair& pair : goldens)
       expected.insert(expected.end(), pair.logits.begin(), pair.logits.end());
-    const double worst = Farthest(Score(backend.get(), BatchOf(pairs, 0, pairs.size())), expected);
-    EXPECT_LE(worst, Tolerance(subject_.precision));
-    std::cout << set.name << ": max abs difference " << worst << " in " << goldens.size() << " pairs, "
-              << backend->caps().details << "\n";
+    const std::vector<float> logits = Score(backend.get(), BatchOf(pairs, 0, pairs.size()));
+    ASSERT_EQ(logits.size(), expected.size());
+    const double worst = Farthest(logits, expected);
+    std::cout << set.name << ": max abs difference " << worst << " in " << goldens.size() << " pairs";
+    if (IsQuantised(subject_.precision)) {
+      // Heads that were never trained magnify what they were not trained to ignore: wrong weights show, no
+      // more.
+      const double share = RmsDifference(logits, expected) / Deviation(expected);
+      std::cout << ", rms " << share << " of the deviation, Spearman " << SpearmanOf(logits, expected);
+      EXPECT_LE(share, folder == kDefault ? NoiseShare(subject_.precision) : 0.7);
+    } else {
+      EXPECT_LE(worst, Tolerance(subject_.precision));
+    }
+    std::cout << ", " << backend->caps().details << "\n";
   }
+}
+
+// Queries and documents of the demo.
+struct RankedText {
+  EncodedPairs pairs;
+  std::vector<std::pair<std::string, std::string>> ids;  // query, document
+};
+
+void AddDemo(const Tokenizer& tokenizer, RankedText* text) {
+  const std::string data = std::string(RERANKD_SOURCE_DIR) + "/experiments/data/demo_";
+  const auto run = ReadRun(data + "run.trec");
+  const auto queries = ReadTexts(data + "queries.jsonl", nullptr),
+             corpus = ReadTexts(data + "corpus.jsonl", nullptr);
+  ASSERT_TRUE(run.ok() && queries.ok() && corpus.ok());
+  std::vector<GoldenPair> pairs;
+  for (const QueryRun& query : *run) {
+    for (const ScoredDoc& doc : query.docs) {
+      pairs.push_back({queries->at(query.query_id), corpus->at(doc.id), 0, {}});
+      text->ids.emplace_back(query.query_id, doc.id);
+    }
+  }
+  text->pairs = Encode(tokenizer, 512, pairs);
+}
+
+double DemoNdcg(const RankedText& text, std::span<const float> scores) {
+  static const auto qrels = ReadQrels(std::string(RERANKD_SOURCE_DIR) + "/experiments/data/demo_qrels.tsv");
+  EXPECT_TRUE(qrels.ok());
+  std::map<std::string, QueryRun> run;
+  for (size_t i = 0; i < text.ids.size(); ++i)
+    run[text.ids[i].first].docs.push_back({text.ids[i].second, scores[i]});
+  TrecRun ranked;
+  for (auto& [query, docs] : run) {
+    SortAsTrecEval(&docs.docs);
+    ranked.push_back({query, docs.docs});
+  }
+  return Mean(Evaluate({Metric::Kind::kNdcg, 10}, ranked, *qrels, 1));
+}
+
+// No worse than noise of the stated share would be: of 50 draws, Spearman no lower than the lowest and
+// nDCG@10 of the demo no lower than the lowest.
+TEST_F(Conformance, QuantisedWeightsKeepTheRankingOfATrainedModel) {
+  if (!IsQuantised(subject_.precision)) GTEST_SKIP() << "of quantised precisions only";
+  if (kSanitized) GTEST_SKIP() << "under a sanitizer only the small models run";
+  const auto tokenizer = LoadTokenizer(kDefault);
+  ASSERT_TRUE(tokenizer.ok());
+  RankedText text;
+  AddDemo(**tokenizer, &text);
+  const Batch batch = BatchOf(text.pairs, 0, text.pairs.size());
+  const auto backend = Make(kDefault);
+  ASSERT_NE(backend, nullptr);
+  const std::vector<float> logits = Score(backend.get(), batch);
+  subject_ = {"native", "fp32", "cpu"};
+  const std::vector<float> exact = Score(Make(kDefault).get(), batch);
+  double spearman = 1, ndcg = 1;
+  const double share = NoiseShare(TheSubject().precision);
+  for (uint32_t draw = 0; draw < 50; ++draw) {
+    const std::vector<float> noisy = WithNoise(exact, share, draw);
+    spearman = std::min(spearman, SpearmanOf(noisy, exact));
+    ndcg = std::min(ndcg, DemoNdcg(text, noisy));
+  }
+  std::cout << "Spearman " << SpearmanOf(logits, exact) << " (at least " << spearman << "), nDCG@10 "
+            << DemoNdcg(text, logits) << " (fp32 " << DemoNdcg(text, exact) << ", at least " << ndcg << ")\n";
+  EXPECT_GE(SpearmanOf(logits, exact), spearman);
+  EXPECT_GE(DemoNdcg(text, logits), ndcg);
 }
 
 TEST_F(Conformance, APairScoresTheSameInEveryBatchAndOrder) {
@@ -207,7 +335,7 @@ TEST_F(Conformance, APairScoresTheSameInEveryBatchAndOrder) {
     }
     worst = std::max(worst, Farthest(Score(backend.get(), batch), expected));
   }
-  EXPECT_LE(worst, BatchTolerance(subject_.precision));
+  EXPECT_LE(worst, BatchTolerance(subject_.precision, Deviation(alone)));
   std::cout << "alone against in a batch: max abs difference " << worst << "\n";
 }
 
@@ -304,11 +432,34 @@ TEST_F(Conformance, InstancesOfDifferentModelsAndWorkersOfOneRunSideBySide) {
     });
   }
   for (std::thread& thread : threads) thread.join();
-  for (const double difference : worst) EXPECT_LE(difference, BatchTolerance(subject_.precision));
+  for (size_t b = 0; b < worst.size(); ++b)
+    EXPECT_LE(worst[b], BatchTolerance(subject_.precision, Deviation(expected[b])));
 }
 
-// Memory runs out in the middle of a batch: the address space of this process is limited to what it has. In a
-// thread of its own, because what an engine keeps for a thread may be spoilt.
+// Takes all memory of the calling thread but fragments: the address space is limited to what this process
+// has, and what its allocator has left is allocated.
+class NoMemory {
+ public:
+  NoMemory() {
+    blocks_.reserve(1 << 16);
+    EXPECT_EQ(getrlimit(RLIMIT_AS, &old_), 0);
+    rlimit tight = old_;
+    tight.rlim_cur = static_cast<rlim_t>(VirtualBytes());
+    EXPECT_EQ(setrlimit(RLIMIT_AS, &tight), 0);
+    for (void* block = nullptr; (block = std::malloc(1 << 20)) != nullptr;) blocks_.push_back(block);
+  }
+  ~NoMemory() {
+    EXPECT_EQ(setrlimit(RLIMIT_AS, &old_), 0);
+    for (void* block : blocks_) std::free(block);
+  }
+
+ private:
+  rlimit old_{};
+  std::vector<void*> blocks_;
+};
+
+// Memory runs out in the middle of a batch. In a thread of its own, because what an engine keeps for a thread
+// may be spoilt.
 TEST_F(Conformance, OutOfMemoryFailsTheRequestAndTheInstanceRecoversOrIsUnhealthy) {
   if (kSanitized) GTEST_SKIP() << "sanitizers reserve address space of their own";
   if (!fs::exists(Folder(kDefault))) GTEST_SKIP() << "no " << Folder(kDefault);
@@ -317,14 +468,12 @@ TEST_F(Conformance, OutOfMemoryFailsTheRequestAndTheInstanceRecoversOrIsUnhealth
     const auto backend = Make(kDefault);
     ASSERT_NE(backend, nullptr);
     const std::vector<float> before = Score(backend.get(), BatchOf(small, 0, 2));
-    rlimit old;
-    ASSERT_EQ(getrlimit(RLIMIT_AS, &old), 0);
-    rlimit tight = old;
-    tight.rlim_cur = static_cast<rlim_t>(VirtualBytes());
-    ASSERT_EQ(setrlimit(RLIMIT_AS, &tight), 0);
     std::vector<float> logits(64);
-    const Status status = backend->Score(BatchOf(large, 0, 64), CancelFlag(), logits, nullptr);
-    ASSERT_EQ(setrlimit(RLIMIT_AS, &old), 0);
+    const Batch too_much = BatchOf(large, 0, 64);
+    const Status status = [&] {
+      const NoMemory none;
+      return backend->Score(too_much, CancelFlag(), logits, nullptr);
+    }();
     std::cout << "without memory: " << status.ToString().substr(0, 200) << "\n";
     if (subject_.backend == "native") return;  // it reserves everything beforehand
     EXPECT_FALSE(status.ok());
@@ -333,7 +482,7 @@ TEST_F(Conformance, OutOfMemoryFailsTheRequestAndTheInstanceRecoversOrIsUnhealth
       return;
     }
     EXPECT_LE(Farthest(Score(backend.get(), BatchOf(small, 0, 2)), before),
-              BatchTolerance(subject_.precision));
+              BatchTolerance(subject_.precision, 1.5));  // deviation of the goldens of this model
     Score(backend.get(), BatchOf(large, 0, 64));
   }).join();
 }
@@ -364,6 +513,7 @@ TEST_F(Conformance, ErrorsNameWhatIsMissing) {
   // What the folder or the machine lacks is said, not replaced.
   if (subject_.backend != "native") {
     subject_.precision = "int4";
+    group_size_ = 128;  // mlx has int4, but 128 does not divide the inputs of this model
     EXPECT_EQ(TryMake(kTiny).status().code(), Code::kFailedPrecondition);
     subject_.precision = "fp32";
   }

@@ -4,8 +4,10 @@
     build/backends-venv/bin/python tools/export/compile.py MODEL_FOLDER --mode max-autotune
 
 writes MODEL_FOLDER/compiled/<device>-<precision>-<mode>.pt2. Needs torch, safetensors and a C++ compiler (for the CPU).
-The modes are torch's own (torch._inductor.list_mode_options). The package runs with the torch that made it, on CPUs that
-have the instructions of this one.
+The modes are torch's own (torch._inductor.list_mode_options): `reduce-overhead` asks for CUDA graphs, `max-autotune` for
+those and for the fastest of several kernels by timing. Ahead of time torch makes no CUDA graphs: on a CPU
+`reduce-overhead` is the same as `default`, for CUDA it is refused. The package runs with the torch that made it, on CPUs
+that have the instructions of this one.
 """
 
 import argparse
@@ -33,7 +35,7 @@ def export(module, positions, device):
 
 
 def settings(mode, folder):
-    options = {} if mode == "default" else dict(torch._inductor.list_mode_options(mode, dynamic=True))
+    options = dict(torch._inductor.list_mode_options(mode, dynamic=True))
     # A worker is a thread of rerankd: compiled code does not start its own.
     options["cpp.threads"] = 1
     options["aot_inductor.metadata"] = {"rerankd_weight_bytes": str(weight_bytes(folder)), "rerankd_mode": mode}
@@ -48,6 +50,8 @@ def main():
     parser.add_argument("--precision", choices=DTYPES, default="fp32")
     parser.add_argument("--out", type=pathlib.Path, help="folder to write to, if not MODEL_FOLDER/compiled")
     args = parser.parse_args()
+    if args.device.startswith("cuda") and args.mode == "reduce-overhead":
+        parser.error("--mode reduce-overhead means CUDA graphs, which torch does not make ahead of time; use default or max-autotune")
     torch.set_num_threads(1)
     module, config = encoder.load(args.folder)
     module = module.to(args.device, DTYPES[args.precision])

@@ -14,14 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool HasVnni() {
-#if defined(__x86_64__)
-  return __builtin_cpu_supports("avx512vnni") != 0;
-#else
-  return true;  // 8-bit dot products of other CPUs do not saturate
-#endif
-}
-
 // Best first. Signed weights saturate in the 8-bit products of AVX2: exact only with VNNI.
 std::vector<std::string> Int8Files() {
   std::vector<std::string> files = {"model_quint8_avx2.onnx", "model_quantized.onnx", "model_int8.onnx",

@@ -16,16 +16,13 @@ constexpr const char* kGetTensorRt =
     "pip install onnxruntime-gpu tensorrt, then "
     "RERANKD_ONNXRUNTIME=.../onnxruntime/capi/libonnxruntime.so.1.x";
 
-// Cost units of a rectangle: small enough for a core's cache, large enough for a GPU.
-int BatchTokens(const std::string& device) { return device == "cpu" ? 1024 : 16384; }
-
 BackendCaps CapsOf(const OnnxModel& model, const PluginRequest& request) {
   BackendCaps caps;
   caps.name = request.backend;
   caps.device = request.device;
   caps.precision = model.precision();
   caps.details = model.details();
-  caps.batch_tokens = BatchTokens(request.device);
+  caps.batch_tokens = request.device == "cpu" ? kCpuRectangle : kGpuRectangle;
   return caps;
 }
 

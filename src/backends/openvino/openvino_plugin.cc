@@ -52,7 +52,7 @@ BackendCaps CapsOf(const OpenVinoModel& model, const PluginRequest& request) {
   caps.device = request.device;
   caps.precision = model.precision;
   caps.details = model.details;
-  caps.batch_tokens = model.device.starts_with("CPU") ? 1024 : 16384;
+  caps.batch_tokens = model.device.starts_with("CPU") ? kCpuRectangle : kGpuRectangle;
   return caps;
 }
 

@@ -34,7 +34,8 @@ class Compiled final : public Net {
   std::unordered_map<std::string, std::string> metadata() const { return loader_->get_metadata(); }
   int64_t bytes() const override { return bytes_; }
   std::string details() const override {
-    return "PyTorch " + TorchVersion() + ", AOTInductor, mode " + mode_;
+    return "PyTorch " + TorchVersion() + ", AOTInductor, mode " + mode_ +
+           (mode_ == "reduce-overhead" ? " (CUDA graphs: none on a CPU, as default)" : "");
   }
 
  private:

@@ -6,8 +6,9 @@
 #include <cmath>
 #include <vector>
 
+#include "backends/encoder_weights.h"
+#include "backends/padded_backend.h"
 #include "backends/torch/net.h"
-#include "weights/tensor_source.h"
 
 namespace rerankd {
 namespace {
@@ -18,150 +19,95 @@ c10::IValue CallOperator(const char* name, c10::Stack stack) {
   return std::move(stack.front());
 }
 
-struct Dense {
-  at::Tensor weight, bias;  // [outputs, inputs], [outputs]
-  c10::IValue packed;       // of int8 products, instead of both
+// Makes ATen tensors of the weights (backends/encoder_weights.h) and computes their products.
+struct TorchEngine {
+  using Tensor = at::Tensor;
+  struct Dense {
+    at::Tensor weight, bias;  // [outputs, inputs], [outputs]
+    c10::IValue packed;       // of int8 products, instead of the weight
 
-  at::Tensor operator()(const at::Tensor& x) const {
-    if (packed.isNone()) return at::linear(x, weight, bias);
-    // 7-bit activations: the 8-bit products of AVX2 would saturate.
-    return CallOperator("quantized::linear_dynamic", {x, packed, true}).toTensor();
+    at::Tensor operator()(const at::Tensor& x) const {
+      if (packed.isNone()) return at::linear(x, weight, bias);
+      // The operator has one scale for all activations. Each row is brought to [-1, 1] beforehand, so that
+      // the scale is one of each row: an outlier of one token costs the others nothing.
+      const at::Tensor largest = x.abs().amax(-1, true).clamp_min_(1e-12);
+      const at::Tensor product =
+          CallOperator("quantized::linear_dynamic", {x / largest, packed, false}).toTensor();
+      return product.mul_(largest).add_(bias);
+    }
+  };
+
+  at::Device device;
+  at::ScalarType type;
+  bool int8;
+  int64_t bytes = 0;
+
+  at::Tensor Keep(const at::Tensor& values) {
+    at::Tensor placed = values.to(device, type);
+    bytes += static_cast<int64_t>(placed.nbytes());
+    return placed;
+  }
+
+  static at::Tensor View(const std::vector<float>& values, const Shape& shape) {
+    return at::from_blob(const_cast<float*>(values.data()), shape, at::kFloat);
+  }
+
+  at::Tensor Place(const std::vector<float>& values, const Shape& shape) {
+    return Keep(View(values, shape).clone());
+  }
+
+  Result<Dense> MakeDense(const DenseValues& values, bool head) {
+    Dense dense;
+    dense.bias = Place(values.bias, {values.outputs});
+    if (int8 && !head)
+      dense.packed = Pack(View(values.weight, {values.outputs, values.inputs}));
+    else
+      dense.weight = Place(values.weight, {values.outputs, values.inputs});
+    return dense;
+  }
+
+  // Symmetric codes, one scale per output. The 8-bit products of AVX2 add two at a time in 16 bits: with
+  // activations of 8 bits they overflow unless the codes of the weights have 7.
+  c10::IValue Pack(const at::Tensor& weight) {
+    const int largest = HasVnni() ? 127 : 63;
+    const at::Tensor scales = (weight.abs().amax(1) / largest).clamp_min(1e-12);
+    const at::Tensor codes = at::round(weight / scales.unsqueeze(1)).to(at::kChar);
+    const at::Tensor quantised = at::_make_per_channel_quantized_tensor(
+        codes, scales.to(at::kDouble), at::zeros({weight.size(0)}, at::kLong), 0);
+    bytes += codes.numel() + static_cast<int64_t>(scales.nbytes());
+    return CallOperator("quantized::linear_prepack", {quantised, c10::IValue()});
   }
 };
 
-struct Norm {
-  at::Tensor weight, bias;
-  double epsilon = 0;
-
-  at::Tensor operator()(const at::Tensor& x) const {
-    return at::layer_norm(x, {x.size(-1)}, weight, bias, epsilon);
-  }
-};
-
-struct Layer {
-  Dense query, key_value,
-      query_key_value;  // the last layer asks for [CLS] only: the first two; others the third
-  Dense attended, wide, narrow;
-  Norm attention_norm, output_norm;
-};
+using Weights = EncoderWeights<TorchEngine>;
 
 class Encoder final : public Net {
  public:
-  Encoder(ModelConfig config, at::Device device, at::ScalarType type, bool int8)
-      : config_(std::move(config)), device_(device), type_(type), int8_(int8) {}
+  Encoder(ModelConfig config, const TorchEngine& engine) : config_(std::move(config)), engine_(engine) {}
 
   Status Load(const TensorSource& source) {
-    const std::string name = "bert.embeddings.";
-    RERANKD_ASSIGN_OR_RETURN(words_,
-                             Read(source, name + "word_embeddings.weight", {config_.vocab_size, hidden()}));
-    RERANKD_ASSIGN_OR_RETURN(
-        places_, Read(source, name + "position_embeddings.weight", {config_.max_positions, hidden()}));
-    RERANKD_ASSIGN_OR_RETURN(
-        types_, Read(source, name + "token_type_embeddings.weight", {config_.type_vocab_size, hidden()}));
-    RERANKD_ASSIGN_OR_RETURN(norm_, ReadNorm(source, name + "LayerNorm"));
-    layers_.resize(static_cast<size_t>(config_.num_layers));
-    for (size_t i = 0; i < layers_.size(); ++i)
-      RERANKD_RETURN_IF_ERROR(LoadLayer(source, "bert.encoder.layer." + std::to_string(i) + ".", &layers_[i],
-                                        i + 1 == layers_.size()));
-    RERANKD_ASSIGN_OR_RETURN(pooler_, ReadDense(source, {"bert.pooler.dense"}, hidden(), hidden(), false));
-    RERANKD_ASSIGN_OR_RETURN(classifier_,
-                             ReadDense(source, {"classifier"}, config_.num_labels, hidden(), false));
+    RERANKD_ASSIGN_OR_RETURN(weights_, Weights::Load(source, config_, &engine_));
     return {};
   }
 
   at::Tensor Forward(const NetInputs& in) const override {
-    at::Tensor x =
-        at::embedding(words_, in.ids) + at::embedding(types_, in.types) + places_.slice(0, 0, in.ids.size(1));
-    x = norm_(x);
+    at::Tensor x = at::embedding(weights_.words, in.ids) + at::embedding(weights_.types, in.types) +
+                   weights_.places.slice(0, 0, in.ids.size(1));
+    x = LayerNorm(weights_.norm, x);
     std::optional<at::Tensor> mask;
     if (in.padded) mask = in.mask.to(at::kBool).view({in.mask.size(0), 1, 1, in.mask.size(1)});
-    for (const Layer& layer : layers_) x = Run(layer, x, mask, &layer == &layers_.back());
-    return classifier_(at::tanh(pooler_(x.select(1, 0)))).to(at::kFloat);
+    for (const Weights::Layer& layer : weights_.layers)
+      x = Run(layer, x, mask, &layer == &weights_.layers.back());
+    return weights_.classifier(at::tanh(weights_.pooler(x.select(1, 0)))).to(at::kFloat);
   }
 
-  int64_t bytes() const override { return bytes_; }
+  int64_t bytes() const override { return engine_.bytes; }
 
   std::string details() const override { return "PyTorch " + TorchVersion() + ", from the weights"; }
 
  private:
-  int64_t hidden() const { return config_.hidden_size; }
-
-  Result<at::Tensor> ReadFloats(const TensorSource& source, const std::string& name,
-                                const Shape& shape) const {
-    RERANKD_ASSIGN_OR_RETURN(std::vector<float> values, source.ReadFloats(name, shape));
-    return at::from_blob(values.data(), shape, at::kFloat).clone();
-  }
-
-  at::Tensor Place(const at::Tensor& values) {
-    at::Tensor placed = values.to(device_, type_);
-    bytes_ += static_cast<int64_t>(placed.nbytes());
-    return placed;
-  }
-
-  Result<at::Tensor> Read(const TensorSource& source, const std::string& name, const Shape& shape) {
-    RERANKD_ASSIGN_OR_RETURN(const at::Tensor values, ReadFloats(source, name, shape));
-    return Place(values);
-  }
-
-  Result<Norm> ReadNorm(const TensorSource& source, const std::string& name) {
-    Norm norm;
-    RERANKD_ASSIGN_OR_RETURN(norm.weight, Read(source, name + ".weight", {hidden()}));
-    RERANKD_ASSIGN_OR_RETURN(norm.bias, Read(source, name + ".bias", {hidden()}));
-    norm.epsilon = config_.layer_norm_eps;
-    return norm;
-  }
-
-  // Layers of the same input, stacked into one.
-  Result<Dense> ReadDense(const TensorSource& source, const std::vector<std::string>& names, int64_t outputs,
-                          int64_t inputs, bool int8) {
-    std::vector<at::Tensor> weights, biases;
-    for (const std::string& name : names) {
-      RERANKD_ASSIGN_OR_RETURN(weights.emplace_back(),
-                               ReadFloats(source, name + ".weight", {outputs, inputs}));
-      RERANKD_ASSIGN_OR_RETURN(biases.emplace_back(), ReadFloats(source, name + ".bias", {outputs}));
-    }
-    Dense dense;
-    const at::Tensor weight = at::cat(weights), bias = at::cat(biases);
-    if (int8) {
-      dense.packed = Pack(weight, bias);
-    } else {
-      dense.weight = Place(weight);
-      dense.bias = Place(bias);
-    }
-    return dense;
-  }
-
-  // Symmetric codes, one scale per output.
-  c10::IValue Pack(const at::Tensor& weight, const at::Tensor& bias) {
-    const at::Tensor scales = (weight.abs().amax(1) / 127).clamp_min(1e-12);
-    const at::Tensor codes = at::round(weight / scales.unsqueeze(1)).to(at::kChar);
-    const at::Tensor quantised = at::_make_per_channel_quantized_tensor(
-        codes, scales.to(at::kDouble), at::zeros({weight.size(0)}, at::kLong), 0);
-    bytes_ += codes.numel() + static_cast<int64_t>(bias.nbytes() + scales.nbytes());
-    return CallOperator("quantized::linear_prepack", {quantised, bias});
-  }
-
-  Status LoadLayer(const TensorSource& source, const std::string& name, Layer* layer, bool last) {
-    const std::string self = name + "attention.self.";
-    const int64_t wide = config_.intermediate_size;
-    if (last) {
-      RERANKD_ASSIGN_OR_RETURN(layer->query, ReadDense(source, {self + "query"}, hidden(), hidden(), int8_));
-      RERANKD_ASSIGN_OR_RETURN(layer->key_value,
-                               ReadDense(source, {self + "key", self + "value"}, hidden(), hidden(), int8_));
-    } else {
-      RERANKD_ASSIGN_OR_RETURN(
-          layer->query_key_value,
-          ReadDense(source, {self + "query", self + "key", self + "value"}, hidden(), hidden(), int8_));
-    }
-    RERANKD_ASSIGN_OR_RETURN(layer->attended,
-                             ReadDense(source, {name + "attention.output.dense"}, hidden(), hidden(), int8_));
-    RERANKD_ASSIGN_OR_RETURN(layer->wide,
-                             ReadDense(source, {name + "intermediate.dense"}, wide, hidden(), int8_));
-    RERANKD_ASSIGN_OR_RETURN(layer->narrow,
-                             ReadDense(source, {name + "output.dense"}, hidden(), wide, int8_));
-    RERANKD_ASSIGN_OR_RETURN(layer->attention_norm, ReadNorm(source, name + "attention.output.LayerNorm"));
-    RERANKD_ASSIGN_OR_RETURN(layer->output_norm, ReadNorm(source, name + "output.LayerNorm"));
-    return {};
+  at::Tensor LayerNorm(const Weights::Norm& norm, const at::Tensor& x) const {
+    return at::layer_norm(x, {x.size(-1)}, norm.weight, norm.bias, config_.layer_norm_eps);
   }
 
   // [rows, positions, hidden] -> [rows, heads, positions, head size]
@@ -169,7 +115,7 @@ class Encoder final : public Net {
     return x.view({x.size(0), x.size(1), config_.num_heads, config_.head_size()}).transpose(1, 2);
   }
 
-  at::Tensor Run(const Layer& layer, const at::Tensor& x, const std::optional<at::Tensor>& mask,
+  at::Tensor Run(const Weights::Layer& layer, const at::Tensor& x, const std::optional<at::Tensor>& mask,
                  bool last) const {
     const at::Tensor asking = last ? x.slice(1, 0, 1) : x;
     std::vector<at::Tensor> parts;  // queries, keys, values
@@ -182,8 +128,8 @@ class Encoder final : public Net {
     const at::Tensor heads = at::scaled_dot_product_attention(
         Heads(parts[0].contiguous()), Heads(parts[1].contiguous()), Heads(parts[2].contiguous()), mask);
     const at::Tensor context = heads.transpose(1, 2).reshape(asking.sizes());
-    const at::Tensor normed = layer.attention_norm(layer.attended(context) + asking);
-    return layer.output_norm(layer.narrow(Activate(layer.wide(normed))) + normed);
+    const at::Tensor normed = LayerNorm(layer.attention_norm, layer.attended(context) + asking);
+    return LayerNorm(layer.output_norm, layer.narrow(Activate(layer.wide(normed))) + normed);
   }
 
   at::Tensor Activate(const at::Tensor& x) const {
@@ -192,14 +138,8 @@ class Encoder final : public Net {
   }
 
   const ModelConfig config_;
-  const at::Device device_;
-  const at::ScalarType type_;
-  const bool int8_;
-  at::Tensor words_, places_, types_;
-  Norm norm_;
-  std::vector<Layer> layers_;
-  Dense pooler_, classifier_;
-  int64_t bytes_ = 0;
+  TorchEngine engine_;
+  Weights weights_;
 };
 
 }  // namespace
@@ -215,7 +155,7 @@ Result<NetPointer> MakeEncoder(const PluginRequest& request, const ModelConfig& 
                               device.str() + ": use fp32, bf16 or fp16" +
                               (device.is_cpu() ? " or int8" : ""));
   RERANKD_ASSIGN_OR_RETURN(const TensorSource source, TensorSource::Open(request.directory, config));
-  auto encoder = std::make_shared<Encoder>(config, device, type, int8);
+  auto encoder = std::make_shared<Encoder>(config, TorchEngine{device, type, int8});
   RERANKD_RETURN_IF_ERROR(encoder->Load(source));
   return NetPointer(std::move(encoder));
 }

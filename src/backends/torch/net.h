@@ -28,8 +28,8 @@ class Net {
 
 using NetPointer = std::shared_ptr<const Net>;
 
-// Precisions: fp32, bf16, fp16, and int8 on the CPU (weights per channel, activations per tensor as they
-// come).
+// Precisions: fp32, bf16, fp16, and int8 on the CPU (a scale per output of the weights, per token of the
+// activations).
 Result<NetPointer> MakeEncoder(const PluginRequest& request, const ModelConfig& config, at::Device device,
                                const std::string& precision);
 

@@ -5,8 +5,8 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/headeronly/version.h>
 
-#include <algorithm>
 #include <cstring>
+#include <string_view>
 
 #include "backends/padded_backend.h"
 #include "backends/plugin.h"
@@ -16,9 +16,6 @@
 namespace rerankd {
 namespace {
 
-// Of one worker: the CPU has a worker per core; a GPU needs more work at once.
-int BatchTokens(c10::Device device) { return device.is_cpu() ? 1024 : 16384; }
-
 BackendCaps CapsOf(const Net& net, const PluginRequest& request, c10::Device device,
                    const std::string& precision) {
   BackendCaps caps;
@@ -26,7 +23,7 @@ BackendCaps CapsOf(const Net& net, const PluginRequest& request, c10::Device dev
   caps.device = request.device;
   caps.precision = precision;
   caps.details = net.details();
-  caps.batch_tokens = BatchTokens(device);
+  caps.batch_tokens = device.is_cpu() ? kCpuRectangle : kGpuRectangle;
   return caps;
 }
 
@@ -59,7 +56,7 @@ class TorchBackend final : public PaddedBackend {
     SetUpThread(device_);
     const c10::InferenceMode inference;
     NetInputs inputs;
-    inputs.padded = std::find(in.mask.begin(), in.mask.end(), 0) != in.mask.end();
+    inputs.padded = in.padded;
     inputs.ids = Upload(in, in.ids);
     inputs.types = Upload(in, in.type_ids);
     inputs.mask = Upload(in, in.mask);
@@ -77,10 +74,12 @@ class TorchBackend final : public PaddedBackend {
       // The copy back waits for all that came before it, so that times are honest.
       return net_->Forward(inputs).to(at::kCPU).contiguous();
     } catch (const std::exception& error) {
-      // oneDNN keeps the first error of its code generator for the rest of the thread's life (Xbyak without
-      // exceptions): shapes that it has not seen before fail from now on.
+      // Observed with PyTorch 2.15: once memory had run out in this call, shapes that the thread had not run
+      // before went on failing like this after memory was there again; shapes that it had run went on
+      // working.
       if (std::string_view(error.what()).find("could not create a primitive") != std::string_view::npos)
-        MarkUnhealthy(std::string("oneDNN cannot make code in this thread any more: ") + error.what());
+        MarkUnhealthy(std::string("after this error PyTorch has been seen to fail for good: ") +
+                      error.what());
       throw;
     }
   }
