@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdio>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "command.h"
 #include "common.h"
@@ -64,6 +65,7 @@ void Reload(Server& server) {
 
 Status RunServe(const ConfigFlags& config) {
   const SignalWaiter signals;
+  RaiseOpenFileLimit();
   RERANKD_ASSIGN_OR_RETURN(const Settings settings, config.Load());
   RERANKD_RETURN_IF_ERROR(FetchMissingModels(settings));
   RERANKD_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::Create(settings));

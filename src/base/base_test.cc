@@ -157,6 +157,28 @@ TEST(Text, HintsAtTheNearestName) {
   EXPECT_EQ(NearestName("max_batchsize", names), "max_batch_size");
   EXPECT_EQ(NearestName("completely_else", names), "");
   EXPECT_EQ(Hint("timeout", names), " (did you mean 'timeout_ms'?)");
+  EXPECT_EQ(NearestName(std::string(1 << 24, 'x'), names), "");  // at once, whatever a client sends
+}
+
+TEST(File, SaysWhenAPipeIsFull) {
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  EXPECT_TRUE(WaitWritable(ends[1], 0));
+  const std::string page(4096, 'x');
+  int pages = 0;
+  while (WaitWritable(ends[1], 0)) {
+    ASSERT_LT(++pages, 10'000);
+    ASSERT_EQ(::write(ends[1], page.data(), page.size()), 4096);  // never blocks
+  }
+  EXPECT_GT(pages, 0);
+  ::close(ends[0]);
+  ::close(ends[1]);
+}
+
+TEST(File, TheLimitOfOpenFilesCanBeRaised) {
+  const int64_t before = OpenFileLimit();
+  EXPECT_GE(RaiseOpenFileLimit(), before);
+  EXPECT_EQ(RaiseOpenFileLimit(), OpenFileLimit());
 }
 
 TEST(Histogram, PercentilesStayWithinATenthOfAPercent) {

@@ -1,7 +1,9 @@
 #include "base/file.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -12,6 +14,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <sstream>
 #include <utility>
 #include <vector>
@@ -120,6 +123,26 @@ struct LineReader::State {
     return end > 0 && status.ok();
   }
 };
+
+int64_t OpenFileLimit() {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return std::numeric_limits<int64_t>::max();
+  return static_cast<int64_t>(std::min<rlim_t>(files.rlim_cur, std::numeric_limits<int64_t>::max()));
+}
+
+int64_t RaiseOpenFileLimit() {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+    files.rlim_cur = files.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &files);
+  }
+  return OpenFileLimit();
+}
+
+bool WaitWritable(int fd, int ms) {
+  pollfd poll = {fd, POLLOUT, 0};
+  return ::poll(&poll, 1, ms) > 0;
+}
 
 LineReader::LineReader(std::unique_ptr<State> state) : state_(std::move(state)) {}
 LineReader::LineReader(LineReader&&) noexcept = default;

@@ -18,6 +18,14 @@ Result<std::string> ReadFile(const std::string& path);
 // never half.
 Status WriteFileAtomically(const std::string& path, std::string_view content);
 
+// Files and sockets that this process may have open at once.
+int64_t OpenFileLimit();
+// Raises it as far as the system allows, and returns it.
+int64_t RaiseOpenFileLimit();
+
+// Whether a write to `fd` of up to 4,096 bytes (PIPE_BUF) would not block, now or within `ms`.
+bool WaitWritable(int fd, int ms);
+
 // A read-only private mapping, unmapped on destruction. Movable.
 class MappedFile {
  public:

@@ -1,4 +1,5 @@
-// Structured log lines on stderr. Thread-safe. Never called per token or per pair.
+// Structured log lines on stderr. Thread-safe. Never called per token or per pair. While nobody reads a full
+// pipe behind stderr, lines are dropped after a second: a log that stalls must not stall the program.
 //   Log(LogLevel::kInfo, "listening", {{"grpc", address}, {"pairs", 12}});
 #pragma once
 

@@ -60,9 +60,12 @@ std::string NearestName(std::string_view name, std::span<const std::string> cand
   size_t best = SIZE_MAX;
   std::string nearest;
   for (const std::string& candidate : candidates) {
+    const size_t shorter = std::min(name.size(), candidate.size());
+    const size_t longer = std::max(name.size(), candidate.size());
+    const size_t most = std::max<size_t>(2, longer / 3);
+    if (longer - shorter > most) continue;  // a name from a client may have megabytes
     const size_t distance = EditDistance(name, candidate);
-    if (distance >= best || distance > std::max<size_t>(2, std::max(name.size(), candidate.size()) / 3))
-      continue;
+    if (distance >= best || distance > most) continue;
     best = distance;
     nearest = candidate;
   }

@@ -37,8 +37,8 @@ struct TokenizerPoolSettings {
 };
 
 struct SchedulerSettings {
-  double max_queue_ms = 20000;   // refuse a request whose estimated wait is longer
-  int64_t max_queue_tokens = 0;  // 0 = no limit of its own
+  double max_queue_ms = 20000;         // refuse a request whose estimated wait is longer
+  int64_t max_queue_tokens = 1 << 24;  // about 100 MB of token ids; 0 = no limit of its own
   int max_queue_requests = 4096;
   double default_deadline_ms = 0;  // 0 = none
   int batch_tokens = 0;            // micro-batch size; 0 = the backend's preference
@@ -68,7 +68,7 @@ struct ServerSettings {
   int grpc_workers = 10;
   int max_documents = 10000;  // pairs in one request
   int64_t max_body_bytes = 32 << 20;
-  int64_t max_buffered_bytes = 512 << 20;  // bodies of all HTTP requests that are not answered
+  int64_t max_buffered_bytes = 512 << 20;  // bodies and replies of all requests
   int max_header_bytes = 16 << 10;
   int max_connections = 10000;
   double header_timeout_ms = 10'000, body_timeout_ms = 60'000, write_timeout_ms = 60'000,

@@ -44,6 +44,15 @@ TEST(ScoreRequest, StoresRepeatedQueriesOnce) {
   EXPECT_EQ(request.documents[3].query, 2u);
 }
 
+TEST(ScoreRequest, OneQueryForAllIsStoredOnce) {
+  const auto one = ScoreRequest::ForQueries({"q"}, {"a", "b", "c"});
+  EXPECT_EQ(one.queries.size(), 1u);
+  EXPECT_EQ(one.documents[2].query, 0u);
+  const auto each = ScoreRequest::ForQueries({"q", "q", "r"}, {"a", "b", "c"});
+  EXPECT_EQ(each.queries.size(), 2u);
+  EXPECT_EQ(each.documents[2].query, 1u);
+}
+
 TEST(Scoring, SigmoidAndSoftmaxSurviveExtremes) {
   EXPECT_FLOAT_EQ(Sigmoid(0), 0.5f);
   EXPECT_FLOAT_EQ(Sigmoid(1000), 1);

@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.h"
@@ -27,6 +28,8 @@ enum class Overflow {
   kError,      // the request fails with kInvalidArgument, naming the document, its tokens and the bound
   kMaxWindow,  // it is scored in overlapping windows, the query whole in each, and gets the score of the best
 };
+
+Result<Overflow> ParseOverflow(std::string_view name);  // "truncate", "error", "max_window"
 
 // Limits on texts, in tokens without the special ones. What is 0 or absent is the server's default
 // (`documents.*`).
@@ -60,6 +63,8 @@ struct ScoreRequest {
   double weight = 1;   // share of this tenant against the others when they compete, by tokens
 
   static ScoreRequest ForQuery(std::string query, std::vector<std::string> documents);
+  // One query for all documents, or one each.
+  static ScoreRequest ForQueries(std::vector<std::string> queries, std::vector<std::string> documents);
   // Equal consecutive queries are stored once.
   static ScoreRequest ForPairs(std::vector<std::pair<std::string, std::string>> pairs);
 };

@@ -24,6 +24,7 @@ Result<std::unique_ptr<Reranker>> Reranker::Load(const RerankerOptions& options)
   instance.threads = options.threads;
   instance.max_length = options.max_length;
   settings.scheduler.max_queue_ms = std::numeric_limits<double>::infinity();  // the caller waits
+  settings.scheduler.max_queue_tokens = 0;
   settings.scheduler.max_queue_requests = 0;
   auto state = std::make_unique<State>();
   RERANKD_ASSIGN_OR_RETURN(state->engine, Engine::Create(settings));

@@ -2,13 +2,13 @@
 
 #include <fmt/format.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <cmath>
 #include <memory>
 #include <utility>
 
+#include "base/file.h"
 #include "load/arrivals.h"
 #include "load/max_rate.h"
 #include "load/process_usage.h"
@@ -87,11 +87,7 @@ Result<Plan> MakePlan(const LoadOptions& o, double rate, int repeat, int64_t dat
 
 // As many connections as requests in flight; sleeps of the pacing thread end within microseconds.
 void PrepareProcess() {
-  rlimit files{};
-  if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
-    files.rlim_cur = files.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &files);
-  }
+  RaiseOpenFileLimit();
   prctl(PR_SET_TIMERSLACK, 1);
 }
 

@@ -16,14 +16,6 @@ int Lower(int a, int b) { return a > 0 && b > 0 ? std::min(a, b) : std::max(a, b
 
 }  // namespace
 
-Result<Overflow> ParseOverflow(std::string_view name) {
-  const std::vector<std::string> names = {"truncate", "error", "max_window"};
-  for (size_t i = 0; i < names.size(); ++i)
-    if (names[i] == name) return static_cast<Overflow>(i);
-  return InvalidArgument("overflow '" + std::string(name) + "' is not one of " + Join(names, ", ") +
-                         Hint(name, names));
-}
-
 Status SettleOverflow(const OverflowOptions& defaults, ScoreRequest* request) {
   OverflowOptions& options = request->overflow;
   for (const int value : {options.max_tokens_per_query, options.max_tokens_per_doc, options.window,

@@ -10,8 +10,6 @@
 
 namespace rerankd {
 
-Result<Overflow> ParseOverflow(std::string_view name);  // "truncate", "error", "max_window"
-
 // Fills in what `request` leaves to the server and makes PairOptions::truncation agree with the policy.
 // kInvalidArgument: a negative number, or a stride longer than its window.
 Status SettleOverflow(const OverflowOptions& defaults, ScoreRequest* request);

@@ -13,12 +13,16 @@
 #include <utility>
 
 #include "base/cpu.h"
+#include "base/file.h"
 #include "base/log.h"
 
 namespace rerankd::serving {
 namespace {
 
 constexpr int64_t kTellEvery = 1000;  // lost lines
+constexpr int kPatienceMs = 1000;     // with a reader of stderr
+constexpr size_t kLongestMethod = 32;
+constexpr size_t kLongestPath = 512;  // of what a client names: a line must fit into 4,096 bytes, escaped
 
 // Microseconds are all that a clock reading is worth.
 double Rounded(double ms) { return std::round(ms * 1000) / 1000; }
@@ -35,8 +39,8 @@ std::string UtcNow() {
 std::string AccessLine(const AccessRecord& record) {
   nlohmann::ordered_json line = {{"time", UtcNow()},
                                  {"protocol", record.protocol},
-                                 {"method", record.method},
-                                 {"route", record.route},
+                                 {"method", record.method.substr(0, kLongestMethod)},
+                                 {"route", record.route.substr(0, kLongestPath)},
                                  {"status", record.status},
                                  {"total_ms", Rounded(record.total_ms)},
                                  {"request_id", record.request_id}};
@@ -96,6 +100,10 @@ void AccessLog::Run() {
 
 void AccessLog::WriteLine(const std::string& line) {
   std::lock_guard lock(mutex_);
+  if (fd_ == STDERR_FILENO) {
+    stalled_ = !WaitWritable(fd_, stalled_ ? 0 : kPatienceMs);
+    if (stalled_) return Lose("nobody reads stderr");
+  }
   const std::string text = torn_ ? "\n" + line : line;
   ssize_t written = 0;
   do {

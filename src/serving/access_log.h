@@ -1,6 +1,6 @@
 // The access log: one JSON line a request, of both servers. Lines are written by a thread of its own; a slow
-// or full disk costs lines (counted, and told in the program's log), never requests. Texts of users are never
-// logged. Thread-safe.
+// or full disk, or a pipe that nobody reads, costs lines (counted, and told in the program's log), never
+// requests. Texts of users are never logged. Thread-safe.
 #pragma once
 
 #include <atomic>
@@ -59,7 +59,8 @@ class AccessLog {
   const std::string where_;
   std::mutex mutex_;  // of fd_
   int fd_ = -1;
-  bool torn_ = false;  // the last line was written in part
+  bool stalled_ = false;  // nobody reads stderr
+  bool torn_ = false;     // the last line was written in part
   std::atomic<int64_t> lost_{0};
   BoundedQueue<std::string> queue_{1 << 16};
   std::thread writer_;

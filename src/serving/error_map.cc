@@ -6,6 +6,8 @@
 namespace rerankd::serving {
 namespace {
 
+constexpr size_t kLongestMessage = 1000;  // bytes; gRPC triples those that are not ASCII
+
 struct Row {
   int http;
   int grpc;
@@ -43,6 +45,14 @@ Row Lookup(Code code) {
 int HttpStatus(Code code) { return Lookup(code).http; }
 int GrpcStatus(Code code) { return Lookup(code).grpc; }
 std::string_view TeiErrorType(Code code) { return Lookup(code).tei; }
+
+std::string ClientMessage(const Status& status) {
+  const std::string& message = status.message();
+  if (message.size() <= kLongestMessage) return message;
+  size_t end = kLongestMessage;
+  while (end > 0 && (static_cast<unsigned char>(message[end]) & 0xc0) == 0x80) --end;  // within a code point
+  return message.substr(0, end) + " [...]";
+}
 
 int RetryAfterSeconds(const Status& status) {
   return std::max(1, static_cast<int>(std::ceil(status.retry_after_ms() / 1000)));

@@ -6,6 +6,7 @@
 #include <future>
 #include <limits>
 
+#include "serving/byte_budget.h"
 #include "serving/code_points.h"
 #include "serving/error_map.h"
 #include "serving/testing/fake_engine.h"
@@ -28,6 +29,29 @@ TEST(ErrorMap, GivesHttpAndGrpcOfEveryCode) {
 TEST(ErrorMap, RetryAfterIsRoundedUpToWholeSeconds) {
   EXPECT_EQ(RetryAfterSeconds(ResourceExhausted("full").WithRetryAfter(1200)), 2);
   EXPECT_EQ(RetryAfterSeconds(ResourceExhausted("full")), 1);
+}
+
+TEST(ErrorMap, AMessageIsCutBetweenCodePoints) {
+  EXPECT_EQ(ClientMessage(NotFound("short")), "short");
+  std::string tea;
+  for (int i = 0; i < 500; ++i) tea += "茶";
+  const std::string cut = ClientMessage(NotFound(tea));
+  EXPECT_EQ(cut, tea.substr(0, 999) + " [...]");
+}
+
+TEST(ByteBudget, RefusesWhatIsTooMuchTogetherAndTakesItBack) {
+  ByteBudget budget(100);
+  ByteBudget::Share first(budget);
+  {
+    ByteBudget::Share second(budget);
+    EXPECT_TRUE(first.Grow(60).ok());
+    EXPECT_EQ(second.Grow(41).code(), Code::kResourceExhausted);
+    EXPECT_TRUE(second.Grow(40).ok());
+    second.Set(200);  // a reply
+    EXPECT_FALSE(first.Grow(1).ok());
+  }
+  EXPECT_TRUE(first.Grow(40).ok());
+  EXPECT_EQ(first.bytes(), 100);
 }
 
 TEST(CodePoints, AreCountedAndCutWhateverTheirBytes) {

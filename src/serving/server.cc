@@ -35,13 +35,13 @@ Result<std::unique_ptr<Server>> Server::Start(const Settings& settings, Engine& 
   serving::ScoreService& service = impl->service;
   RERANKD_ASSIGN_OR_RETURN(impl->security, serving::Security::Load(settings.server));
   RERANKD_ASSIGN_OR_RETURN(impl->access_log, serving::AccessLog::Open(settings.server.access_log));
-  if (settings.server.grpc_port >= 0) {
-    RERANKD_ASSIGN_OR_RETURN(impl->grpc,
-                             serving::GrpcServer::Start({service, *impl->security, *impl->access_log}));
-  }
   serving::HttpOptions options = serving::MakeHttpOptions(settings.server);
   options.security = impl->security.get();
   options.access_log = impl->access_log.get();
+  if (settings.server.grpc_port >= 0) {
+    RERANKD_ASSIGN_OR_RETURN(
+        impl->grpc, serving::GrpcServer::Start({service, *impl->security, *impl->access_log, options.held}));
+  }
   const std::string& host = settings.server.host;
   if (settings.server.http_port >= 0) {
     const serving::HttpListen listen = {host, settings.server.http_port, "server.http_port",

@@ -41,6 +41,12 @@ def small_disk(size):
     return limit
 
 
+def memory_peak_mb(served):
+    """The most that the process ever had in memory."""
+    text = pathlib.Path(f"/proc/{served.process.pid}/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", text).group(1)) // 1024
+
+
 class Served:
     """One server process. stderr is collected; the ready line gives the addresses."""
 

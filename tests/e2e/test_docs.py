@@ -3,6 +3,7 @@
 Blocks marked `sh` hold commands that cannot run inside a test (make); their targets must exist. A `rerankd serve` block
 runs in the background, on free ports instead of the ones written, until the page ends.
 """
+import json
 import os
 import pathlib
 import re
@@ -11,6 +12,7 @@ import socket
 import subprocess
 
 import pytest
+from served import Served
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -63,6 +65,19 @@ def test_commands_run_as_written(page, rerankd, tmp_path):
     finally:
         for server in servers:
             server.stop()
+
+
+def test_every_route_has_an_example(rerankd):
+    """docs/api.md calls every route that /openapi.json describes, and those that are for people."""
+    page = "\n".join(blocks(ROOT / "docs/api.md", "bash"))
+    calls = re.findall(r"^curl \S+ (?:--max-time 1 )?localhost:8080(/[^\s'\"]*)((?:[^\n\\]|\\\n)*)", page, re.M)
+    shown = {("post" if " -d " in rest else "get", path.replace("/$model", "/{model}").replace("/versions/1", "/versions/{version}"))
+             for path, rest in calls}  # fmt: skip
+    with Served(rerankd, "--backend", "fake") as served:
+        described = json.loads(served.http("GET", "/openapi.json")[2])["paths"]
+    routes = {(method, path) for path, methods in described.items() for method in methods}
+    people = {("get", path) for path in ("/", "/dashboard", "/events", "/api-doc/openapi.json")}
+    assert routes | people == shown
 
 
 def test_make_targets_in_the_readme_exist():

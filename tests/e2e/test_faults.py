@@ -1,12 +1,17 @@
 """Backends that fail, disks that are full, several models: with the real binary."""
 import itertools
 import json
+import os
+import shutil
+import subprocess
+import tempfile
 import time
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from served import ROOT, Served, load_stubs
+from raw_http import RawClient
+from served import ROOT, TINY, Served, load_stubs
 
 TINY_MODEL = ROOT / "models/tiny"
 BODY = {"query": "what is tea", "texts": ["a drink made from leaves", "a river in the north"]}
@@ -76,3 +81,24 @@ def test_several_models_are_asked_for_by_name(rerankd):
             assert headers["x-model"].endswith(name)
             scores[name] = body
         assert scores["tiny"] != scores["tiny-random"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="these tests do not run as root: neither does the server")
+def test_it_serves_without_root(rerankd):
+    """A user that owns nothing, with no home: binary and model are enough."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        binary, model = shutil.copy(rerankd, folder), shutil.copytree(TINY, f"{folder}/model")
+        process = subprocess.Popen([binary, "serve", "--model", model, "--backend", "native", "--http-port", "0", "--grpc-port", "0"],
+                                   user=65534, group=65534, extra_groups=[], cwd="/", env={"HOME": "/nonexistent"},
+                                   stderr=subprocess.PIPE, text=True)  # fmt: skip
+        try:
+            ready = next((line for line in process.stderr if line.startswith("rerankd ready")), "not ready")
+            port = int(ready.split("http=")[1].split()[0].rsplit(":", 1)[1])
+            with RawClient(("127.0.0.1", port)) as client:
+                assert client.post("/rerank", BODY)[0] == 200
+            process.terminate()
+            assert process.wait(timeout=30) == 0
+        finally:
+            process.kill()
+            process.stderr.close()

@@ -197,7 +197,7 @@ def test_a_client_that_leaves_in_the_middle_of_a_reply(server):
 def test_five_thousand_idle_connections(server):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 5000
-    if hard != resource.RLIM_INFINITY and hard < wanted + 200:
+    if hard != resource.RLIM_INFINITY and hard * 3 // 4 < wanted + 200:  # what the server takes of it
         pytest.skip(f"this machine allows {hard} open files")
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted + 200), hard))
     idle = []

@@ -130,6 +130,37 @@ def test_open_inference_metadata(server):
         assert status == 404 and "no model" in json.loads(reply)["error"]
 
 
+def test_usage_does_not_depend_on_what_was_computed_before(rerankd):
+    """Equal documents are scored once and cached ones not at all: headers say so, `usage` counts what was sent."""
+    with Served(rerankd, "--backend", "fake", config="cache: {scores: 1}\n") as cached:
+        computed = []
+        for path in ["/rerank", "/v1/rerank", "/v2/rerank"]:
+            status, headers, reply = cached.http("POST", path, {"query": QUERY, "documents": TEXTS + TEXTS[:1]})
+            body = json.loads(reply)
+            tokens = sum(result["tokens"] for result in body["results"])
+            counted = [body["usage"][key] for key in ("prompt_tokens", "total_tokens")] if "usage" in body else [tokens] * 2
+            assert status == 200 and counted == [tokens] * 2
+            assert path == "/rerank" or body["meta"]["tokens"] == {"input_tokens": tokens, "output_tokens": 0}
+            computed.append(int(headers["x-compute-tokens"]))
+        assert 0 < computed[0] < tokens and computed[1:] == [0, 0]
+        reply = json.loads(cached.http("POST", "/score", {"text_1": QUERY, "text_2": TEXTS})[2])
+        assert reply["usage"]["total_tokens"] == sum(result["tokens"] for result in reply["data"])
+
+
+@pytest.mark.parametrize("path, keys", [("/rerank", {"error", "error_type"}), ("/predict", {"error", "error_type"}), ("/tokenize", {"error", "error_type"}),
+                                        ("/v1/rerank", {"message", "detail", "error"}), ("/v2/rerank", {"message", "detail", "error"}),
+                                        ("/score", {"message", "detail", "error"}), ("/v2/models/any/infer", {"error"})])
+def test_errors_speak_the_dialect_of_their_path(server, path, keys):
+    """Whatever fails, and whoever notices: the route, the server before it, or the model look-up."""
+    seen = set()
+    for method, body, headers in [("POST", "{", {}), ("POST", {}, {}), ("GET", None, {}), ("POST", {}, {"Content-Type": "text/plain"}),
+                                  ("POST", {}, {"x-request-timeout-ms": "no"})]:
+        status, _, reply = server.http(method, path, body, **headers)
+        assert status >= 400 and json.loads(reply).keys() == keys, (method, status, reply)
+        seen.add(status)
+    assert {405, 415} <= seen or path.endswith("/infer")
+
+
 def test_foreign_model_names_are_answered_and_named(server):
     body = {"query": "q", "documents": ["a"], "model": "BAAI/bge-reranker-base"}
     status, headers, reply = server.http("POST", "/rerank", body)

@@ -195,7 +195,7 @@ def test_reflection_shows_every_service(server):
 
 
 def test_sigterm_under_load_answers_everything_admitted(rerankd, stubs):
-    with Served(rerankd, "--backend", "fake", config=SLOW.format(ms=50)) as served:
+    with Served(rerankd, "--backend", "fake", config=SLOW.format(ms=200)) as served:
         client = Client(stubs, served)
         body = {"query": "what is a cat", "texts": [document for _, document in pairs(40)]}
         watch = health_pb2_grpc.HealthStub(served.channel).Watch(health_pb2.HealthCheckRequest(), timeout=60)

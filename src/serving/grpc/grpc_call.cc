@@ -8,7 +8,11 @@
 namespace rerankd::serving {
 
 GrpcCall::GrpcCall(const GrpcBackend& backend, const GrpcMethod& method, grpc::CallbackServerContext& context)
-    : backend_(backend), method_(method), context_(context), started_(backend.service.Now()) {
+    : backend_(backend),
+      method_(method),
+      context_(context),
+      started_(backend.service.Now()),
+      held_(*backend.held) {
   record_.request_id = RequestId(Metadata("x-request-id"));
   context_.AddTrailingMetadata("x-request-id", record_.request_id);
 }

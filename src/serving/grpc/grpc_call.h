@@ -4,15 +4,19 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "core/cancel.h"
 #include "serving/access_log.h"
+#include "serving/byte_budget.h"
 #include "serving/caller.h"
 #include "serving/grpc/grpc_status.h"
+#include "serving/grpc/message_shape.h"
 #include "serving/score_service.h"
 #include "serving/security.h"
 
@@ -23,6 +27,7 @@ struct GrpcBackend {
   ScoreService& service;
   const Security& security;
   AccessLog& log;
+  std::shared_ptr<ByteBudget> held = std::make_shared<ByteBudget>(INT64_MAX);  // by calls and HTTP requests
 };
 
 // All names are literals.
@@ -45,7 +50,15 @@ class GrpcCall {
   // Counts a request that never reaches the engine.
   Status Refuse(Status status) const;
 
-  void AddRequestBytes(size_t bytes) { record_.request_bytes += static_cast<int64_t>(bytes); }
+  // A message of the client, which the call holds from now on. kResourceExhausted: it may not.
+  Status TakeMessage(size_t bytes) {
+    record_.request_bytes += static_cast<int64_t>(bytes);
+    return held_.Grow(static_cast<int64_t>(bytes));
+  }
+  // Holds `bytes` of messages less.
+  void DropMessage(size_t bytes) {
+    held_.Set(std::max<int64_t>(held_.bytes() - static_cast<int64_t>(bytes), 0));
+  }
   void AddReplyBytes(size_t bytes) { record_.reply_bytes += static_cast<int64_t>(bytes); }
   // The timings of a scored reply, as metadata and for the log. Once, before the first reply is written.
   void AddAnswer(const Answer& answer);
@@ -70,12 +83,14 @@ class GrpcCall {
   const CancelFlag cancel_;
   Caller caller_;
   AccessRecord record_;
+  ByteBudget::Share held_;
 };
 
 // What the bytes of a message say. The generated handlers answer UNIMPLEMENTED to bytes that do not parse;
 // this one says what is wrong.
 template <typename Message>
 Result<Message> ParseMessage(const grpc::ByteBuffer& bytes) {
+  RERANKD_RETURN_IF_ERROR(CheckShape(bytes, *Message::descriptor()));
   Message message;
   grpc::ByteBuffer copy = bytes;  // shares the slices
   if (!grpc::SerializationTraits<Message>::Deserialize(&copy, &message).ok())

@@ -4,6 +4,7 @@
 #include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
+#include <grpcpp/resource_quota.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/security/tls_certificate_provider.h>
 #include <grpcpp/security/tls_credentials_options.h>
@@ -63,8 +64,26 @@ std::shared_ptr<grpc::ServerCredentials> Credentials(const ServerSettings& setti
   return grpc::experimental::TlsServerCredentials(options);
 }
 
-int MessageLimit(int64_t bytes) {
-  return static_cast<int>(std::min<int64_t>(bytes, std::numeric_limits<int>::max()));
+int ToInt(double n) { return static_cast<int>(std::min<double>(n, std::numeric_limits<int>::max())); }
+
+// Peers that went silent, that never finish a handshake, and messages that fill the memory before they are
+// complete.
+void Harden(const ServerSettings& settings, grpc::ServerBuilder* builder) {
+  constexpr int64_t kLibraryBytes = 64 << 20;  // for connections and their buffers
+  constexpr int kStreams = 1000;               // of a connection; a client's further calls wait at the client
+  constexpr int kPingsAtMostEveryMs = 10'000;  // of a client; the library's own rule is 5 minutes
+  const int silence_ms = ToInt(settings.idle_timeout_ms);
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreams);
+  builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, ToInt(settings.header_timeout_ms));
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, silence_ms);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, std::min(silence_ms, 20'000));
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kPingsAtMostEveryMs);
+  grpc::ResourceQuota quota("rerankd");  // of what the library holds; ours counts complete messages
+  quota.Resize(
+      static_cast<size_t>(std::max(settings.max_buffered_bytes, settings.max_body_bytes) + kLibraryBytes));
+  builder->SetResourceQuota(quota);
 }
 
 }  // namespace
@@ -97,8 +116,9 @@ Result<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcBackend& backend
   impl->host = settings.host;
   grpc::ServerBuilder builder;
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // a second server on the port is an error
-  builder.SetMaxReceiveMessageSize(MessageLimit(settings.max_body_bytes));
+  builder.SetMaxReceiveMessageSize(ToInt(static_cast<double>(settings.max_body_bytes)));
   builder.SetMaxSendMessageSize(-1);
+  Harden(settings, &builder);
   builder.AddListeningPort(JoinHostPort(settings.host, settings.grpc_port), Credentials(settings),
                            &impl->port);
   for (const auto& service : impl->services) builder.RegisterService(service.get());

@@ -8,6 +8,7 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 #include <inference.grpc.pb.h>
+#include <open_inference.pb.h>
 
 #include <future>
 #include <nlohmann/json.hpp>
@@ -159,6 +160,41 @@ TEST_F(GrpcServerTest, InvalidUtf8IsInvalidArgument) {
   ASSERT_TRUE(queue.Next(&tag, &ok));
   EXPECT_EQ(status.error_code(), StatusCode::INVALID_ARGUMENT);
   EXPECT_THAT(status.error_message(), HasSubstr("UTF-8"));
+}
+
+// Two bytes each on the wire, eighty in memory once parsed.
+TEST(MessageShape, BoundsTheNumberOfValues) {
+  const auto check = [](const std::string& bytes, const google::protobuf::Descriptor& type) {
+    const grpc::Slice slice(bytes);
+    return CheckShape(grpc::ByteBuffer(&slice, 1), type);
+  };
+  const auto repeated = [](const std::string& field, int times) {
+    std::string bytes;
+    for (int i = 0; i < times; ++i) bytes += field;
+    return bytes;
+  };
+  const auto& infer = *inference::InferRequest::descriptor();
+  const auto& kserve = *inference::ModelInferRequest::descriptor();
+  const std::string pair("\x0a\0", 2), unknown("\x78\x01", 2), group("\x7b\x78\x01\x7c", 4);
+  EXPECT_TRUE(check(repeated(pair, 2'000'000), infer).ok());
+  EXPECT_THAT(check(repeated(pair, 2'000'001), infer).message(), HasSubstr("more than 2000000 values"));
+  EXPECT_FALSE(check(repeated(unknown, 2'000'001), infer).ok());
+  EXPECT_FALSE(check(repeated(group, 1'000'001), infer).ok());
+  // A few pairs with long texts.
+  inference::InferRequest few;
+  for (int i = 0; i < 4; ++i) few.add_pairs()->set_document(std::string(2'000'000, 'x'));
+  EXPECT_TRUE(check(few.SerializeAsString(), infer).ok());
+  // Deeper: elements of a tensor, sizes of its shape.
+  inference::ModelInferRequest call;
+  auto* elements = call.add_inputs()->mutable_contents()->mutable_bytes_contents();
+  for (int i = 0; i < 2'000'001; ++i) elements->Add();
+  EXPECT_FALSE(check(call.SerializeAsString(), kserve).ok());
+  call.Clear();
+  auto* shape = call.add_inputs()->mutable_shape();
+  for (int i = 0; i < 4'100'000; ++i) shape->Add(1);
+  EXPECT_FALSE(check(call.SerializeAsString(), kserve).ok());
+  // Bytes that are no message are for the parser.
+  EXPECT_TRUE(check(std::string(5'000'000, '\xff'), infer).ok());
 }
 
 TEST_F(GrpcServerTest, FullQueueSaysWhenToComeBack) {

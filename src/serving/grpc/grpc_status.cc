@@ -24,7 +24,7 @@ std::string RetryDetails(const Status& status) {
   retry.mutable_retry_delay()->set_nanos(static_cast<int32_t>(ms % 1000) * 1'000'000);
   google::rpc::Status rich;
   rich.set_code(GrpcStatus(status.code()));
-  rich.set_message(status.message());
+  rich.set_message(ClientMessage(status));
   rich.add_details()->PackFrom(retry);
   return rich.SerializeAsString();
 }
@@ -33,8 +33,8 @@ std::string RetryDetails(const Status& status) {
 
 grpc::Status ToGrpcStatus(const Status& status) {
   const auto code = static_cast<grpc::StatusCode>(GrpcStatus(status.code()));
-  if (!CanRetry(status)) return {code, status.message()};
-  return {code, status.message(), RetryDetails(status)};
+  if (!CanRetry(status)) return {code, ClientMessage(status)};
+  return {code, ClientMessage(status), RetryDetails(status)};
 }
 
 Headers RetryMetadata(const Status& status) {

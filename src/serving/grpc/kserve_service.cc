@@ -2,16 +2,13 @@
 
 #include <open_inference.grpc.pb.h>
 
-#include <bit>
-#include <cstring>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "base/text.h"
-#include "serving/grpc/kserve_model.h"
 #include "serving/grpc/unary_call.h"
+#include "serving/kserve_model.h"
 
 namespace rerankd::serving {
 namespace {
@@ -20,8 +17,6 @@ using inference::InferParameter;
 using inference::ModelInferRequest;
 using inference::ModelInferResponse;
 using Bytes = grpc::ByteBuffer;
-
-static_assert(std::endian::native == std::endian::little, "raw contents are copied as they are");
 
 struct LiveMethod {
   static constexpr GrpcMethod kMethod = {"inference.GRPCInferenceService", "ServerLive", "grpc:ServerLive",
@@ -124,31 +119,6 @@ KserveValue ParameterValue(const InferParameter& parameter) {
   }
 }
 
-// The elements of a raw BYTES tensor: each after its length in 4 little-endian bytes.
-Result<std::vector<std::string>> SplitRaw(const std::string& name, std::string_view raw) {
-  std::vector<std::string> elements;
-  while (!raw.empty()) {
-    uint32_t length = 0;
-    if (raw.size() >= sizeof(length)) std::memcpy(&length, raw.data(), sizeof(length));
-    if (raw.size() < sizeof(length) || raw.size() - sizeof(length) < length)
-      return InvalidArgument("raw contents of input `" + name + "` end within element " +
-                             std::to_string(elements.size()));
-    elements.emplace_back(raw.substr(sizeof(length), length));
-    raw.remove_prefix(sizeof(length) + length);
-  }
-  return elements;
-}
-
-// BYTES may hold anything, texts may not.
-Status CheckUtf8(const std::string& name, const std::vector<std::string>& elements) {
-  for (size_t i = 0; i < elements.size(); ++i) {
-    if (const std::optional<size_t> at = FirstInvalidUtf8(elements[i]))
-      return InvalidArgument("input `" + name + "`, element " + std::to_string(i) + ": not UTF-8 at byte " +
-                             std::to_string(*at));
-  }
-  return {};
-}
-
 // Adds the elements of one output to `response`, raw or typed.
 class OutputWriter {
  public:
@@ -159,21 +129,23 @@ class OutputWriter {
     tensor_->set_name(output.tensor.name);
     tensor_->set_datatype(output.tensor.datatype);
     tensor_->mutable_shape()->Add(output.tensor.shape.begin(), output.tensor.shape.end());
-    std::visit([this](const auto& values) { Values(values); }, output.values);
+    if (raw_) {
+      response_->add_raw_output_contents(std::string(output.raw()));
+    } else {
+      std::visit([this](const auto& values) { Add(values); }, output.values);
+    }
   }
 
  private:
-  template <typename T>
-  void Values(const std::vector<T>& values) {
-    if (raw_) {
-      response_->add_raw_output_contents(values.data(), values.size() * sizeof(T));
-    } else {
-      Field(values)->Add(values.begin(), values.end());
-    }
+  void Add(const std::vector<float>& values) {
+    tensor_->mutable_contents()->mutable_fp32_contents()->Add(values.begin(), values.end());
   }
-  auto Field(const std::vector<float>&) { return tensor_->mutable_contents()->mutable_fp32_contents(); }
-  auto Field(const std::vector<int32_t>&) { return tensor_->mutable_contents()->mutable_int_contents(); }
-  auto Field(const std::vector<uint8_t>&) { return tensor_->mutable_contents()->mutable_bool_contents(); }
+  void Add(const std::vector<int32_t>& values) {
+    tensor_->mutable_contents()->mutable_int_contents()->Add(values.begin(), values.end());
+  }
+  void Add(const std::vector<uint8_t>& values) {
+    tensor_->mutable_contents()->mutable_bool_contents()->Add(values.begin(), values.end());
+  }
 
   const bool raw_;
   ModelInferResponse* response_;
@@ -207,7 +179,7 @@ class InferMethod {
   Result<Reply> Write(const Answer& answer) const {
     RERANKD_ASSIGN_OR_RETURN(const auto outputs, MakeKserveOutputs(*call_, answer.result));
     Reply reply;
-    reply.set_model_name(call_->model.name);
+    reply.set_model_name(call_->model->name);
     reply.set_id(id_);
     OutputWriter writer(raw_, &reply);
     for (const KserveOutput& output : outputs) writer.Write(output);
@@ -221,18 +193,14 @@ class InferMethod {
     if (raw_) {
       if (input->has_contents())
         return InvalidArgument("input `" + input->name() + "` has both contents and raw contents");
-      RERANKD_ASSIGN_OR_RETURN(elements, SplitRaw(input->name(), message->raw_input_contents(i)));
+      RERANKD_ASSIGN_OR_RETURN(elements, SplitKserveBytes(input->name(), message->raw_input_contents(i)));
     } else {
       auto* contents = input->mutable_contents()->mutable_bytes_contents();
       elements.assign(std::make_move_iterator(contents->begin()), std::make_move_iterator(contents->end()));
     }
-    RERANKD_RETURN_IF_ERROR(CheckUtf8(input->name(), elements));
     const KserveTensor tensor = {
         input->name(), input->datatype(), {input->shape().begin(), input->shape().end()}};
-    RERANKD_ASSIGN_OR_RETURN(std::vector<std::string> * target,
-                             KserveInput(tensor, static_cast<int64_t>(elements.size()), &*call_));
-    *target = std::move(elements);
-    return {};
+    return SetKserveInput(tensor, std::move(elements), &*call_);
   }
 
   const Engine& engine_;

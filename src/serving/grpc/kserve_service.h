@@ -1,5 +1,5 @@
-// KServe's inference.GRPCInferenceService over the engine's model (kserve_model.h). ServerLive, ServerReady
-// and ModelReady need no API key: orchestrators ask them.
+// KServe's inference.GRPCInferenceService over the engine's model (serving/kserve_model.h). ServerLive,
+// ServerReady and ModelReady need no API key: orchestrators ask them.
 #pragma once
 
 #include <memory>

@@ -150,6 +150,19 @@ TEST_F(KserveTest, ActivationAndTruncationAreParameters) {
   EXPECT_TRUE(engine_.last_request().pair_options.truncate_left);
 }
 
+TEST_F(KserveTest, LongTextsAreTreatedAsParametersSay) {
+  AddInput("query", {"q"});
+  AddInput("texts", {"aaa"});
+  (*request_.mutable_parameters())["max_chunks_per_doc"].set_int64_param(3);
+  (*request_.mutable_parameters())["window"].set_uint64_param(20);
+  ASSERT_TRUE(Infer().ok());
+  EXPECT_EQ(engine_.last_request().overflow.policy, Overflow::kMaxWindow);
+  EXPECT_EQ(engine_.last_request().overflow.max_windows_per_doc, 3);
+  EXPECT_EQ(engine_.last_request().overflow.window, 20);
+  (*request_.mutable_parameters())["window"].set_int64_param(-1);
+  ExpectInvalid("parameter `window` must be an integer from 0");
+}
+
 TEST_F(KserveTest, OneQueryATextIsTaken) {
   AddInput("query", {"q1", "q2"});
   AddInput("texts", {"a", "b"});
@@ -194,6 +207,17 @@ TEST_F(KserveTest, WrongRequestsAreToldWhatIsWrong) {
   request_.add_raw_input_contents("");
   request_.add_raw_input_contents("");
   ExpectInvalid("2 raw contents for 1 inputs");
+  request_.clear_raw_input_contents();
+  request_.clear_inputs();
+  AddInput("texts", {"a"});
+  AddInput("texts", {"b"});
+  ExpectInvalid("`texts` is there twice");
+  request_.clear_inputs();
+  AddInput("query", {"q"});
+  AddInput("texts", {"a"});
+  for (int i = 0; i < 2; ++i)
+    request_.add_outputs()->set_name("scores");  // 60,000 of them would fill the memory
+  ExpectInvalid("`scores` is asked for twice");
 }
 
 TEST_F(KserveTest, UnknownModelOrVersionIsNotFound) {

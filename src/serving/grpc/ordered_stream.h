@@ -65,6 +65,8 @@ class OrderedStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
   void BeginWork() {
     std::lock_guard lock(mutex_);
     Slot* slot = OpenSlot();
+    if (Status held = call_.TakeMessage(slot->bytes); !held.ok())
+      return Complete(slot, call_.Refuse(std::move(held)), nullptr);
     Work::Begin(call_, slot->message,
                 [self = self_, slot](Result<grpc::ByteBuffer> reply, const Answer* answer) {
                   self->Complete(slot, std::move(reply), answer);
@@ -75,7 +77,6 @@ class OrderedStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
     Slot& slot = slots_.emplace_back();
     slot.message.Swap(&incoming_);
     slot.bytes = slot.message.Length();
-    call_.AddRequestBytes(slot.bytes);
     bytes_ += slot.bytes;
     ++working_;
     return &slot;
@@ -123,6 +124,7 @@ class OrderedStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
   void WriteFirst() {
     Result<grpc::ByteBuffer> reply = std::move(*slots_.front().reply);
     bytes_ -= slots_.front().bytes;
+    call_.DropMessage(slots_.front().bytes);
     slots_.pop_front();
     if (!reply.ok()) {
       call_.Cancel();  // the rest is of no use

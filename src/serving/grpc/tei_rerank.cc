@@ -145,7 +145,7 @@ class RerankStreamCall final : public grpc::ServerReadReactor<grpc::ByteBuffer> 
   Status Take() {
     const ServerSettings& limits = call_.service().settings().server;
     bytes_ += static_cast<int64_t>(incoming_.Length());
-    call_.AddRequestBytes(incoming_.Length());
+    RERANKD_RETURN_IF_ERROR(call_.TakeMessage(incoming_.Length()));
     RERANKD_ASSIGN_OR_RETURN(RerankStreamRequest message, ParseMessage<RerankStreamRequest>(incoming_));
     incoming_.Clear();
     RERANKD_RETURN_IF_ERROR(texts_.Add(std::move(message)));

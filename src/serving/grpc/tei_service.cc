@@ -2,7 +2,6 @@
 
 #include <tei.grpc.pb.h>
 
-#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,6 +11,7 @@
 #include "serving/grpc/ordered_stream.h"
 #include "serving/grpc/tei_messages.h"
 #include "serving/grpc/unary_call.h"
+#include "serving/show_tokens.h"
 
 namespace rerankd::serving {
 namespace {
@@ -111,10 +111,7 @@ struct TokenizeMethod {
   Result<Reply> Answer(const Request& message) const {
     if (message.has_prompt_name())
       return InvalidArgument("prompt_name '" + message.prompt_name() + "': rerankers have no prompts");
-    PairOptions options;
-    options.max_length = std::numeric_limits<int>::max();  // tokenising shows everything
-    RERANKD_ASSIGN_OR_RETURN(const auto tokens,
-                             service.engine().tokenizer().Explain(message.inputs(), {}, options));
+    RERANKD_ASSIGN_OR_RETURN(const auto tokens, ShowTokens(service.engine().tokenizer(), message.inputs()));
     Reply reply;
     CodePointCutter text(message.inputs());
     for (const DisplayToken& token : tokens)

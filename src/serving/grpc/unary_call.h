@@ -26,8 +26,9 @@ class ScoringCall final : public grpc::ServerUnaryReactor {
       : call_(backend, Method::kMethod, context), reply_(reply), method_(std::move(method)) {}
 
   void Start(const grpc::ByteBuffer& bytes) {
-    call_.AddRequestBytes(bytes.Length());
     if (grpc::Status known = call_.Authenticate(); !known.ok()) return End(std::move(known));
+    if (const Status held = call_.TakeMessage(bytes.Length()); !held.ok())
+      return End(call_.Fail(call_.Refuse(held)));
     Result<ScoreRequest> request = Read(bytes);
     if (!request.ok()) return End(call_.Fail(call_.Refuse(request.status())));
     call_.Attribute(&*request);
@@ -77,6 +78,8 @@ template <typename Method>
 grpc::Status AnswerInto(GrpcCall* call, Method* method, const grpc::ByteBuffer& request,
                         grpc::ByteBuffer* reply) {
   if (grpc::Status known = call->Authenticate(); !known.ok()) return known;
+  if (const Status held = call->TakeMessage(request.Length()); !held.ok())
+    return call->Fail(call->Refuse(held));
   const auto message = ParseMessage<typename Method::Request>(request);
   if (!message.ok()) return call->Fail(call->Refuse(message.status()));
   const Result<typename Method::Reply> answer = method->Answer(*message);
@@ -91,7 +94,6 @@ template <typename Method>
 grpc::ServerUnaryReactor* AnswerNow(const GrpcBackend& backend, grpc::CallbackServerContext* context,
                                     const grpc::ByteBuffer* request, grpc::ByteBuffer* reply, Method method) {
   GrpcCall call(backend, Method::kMethod, *context);
-  call.AddRequestBytes(request->Length());
   grpc::Status status = AnswerInto(&call, &method, *request, reply);
   call.Log(status);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <limits>
 #include <memory>
+#include <numeric>
 
 #include "core/scoring.h"
 
@@ -13,10 +14,8 @@ namespace {
 Result<std::optional<Overflow>> ReadOverflow(const Json& body) {
   RERANKD_ASSIGN_OR_RETURN(const std::string text, OptionalString(body, "overflow", ""));
   if (text.empty()) return std::optional<Overflow>();
-  if (text == "truncate") return std::optional(Overflow::kTruncate);
-  if (text == "error") return std::optional(Overflow::kError);
-  if (text == "max_window") return std::optional(Overflow::kMaxWindow);
-  return InvalidArgument("`overflow` must be truncate, error or max_window, not '" + text + "'");
+  RERANKD_ASSIGN_OR_RETURN(const Overflow policy, ParseOverflow(text));
+  return std::optional(policy);
 }
 
 // vLLM: -1 = as long as the model allows, n = tokens that are left of the pair.
@@ -120,6 +119,10 @@ Result<std::vector<float>> ActivatedScores(const ScoreResult& result, Activation
   RERANKD_ASSIGN_OR_RETURN(std::vector<float> scores, RelevanceScores(result, /*raw=*/true));
   Activate(activation, 1, scores);
   return scores;
+}
+
+int64_t UsageTokens(const ScoreResult& result) {
+  return std::accumulate(result.tokens.begin(), result.tokens.end(), int64_t{0});
 }
 
 void RespondWith(const Respond& respond, HttpReply reply) {

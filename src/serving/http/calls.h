@@ -58,6 +58,10 @@ Result<TextPair> ReadPair(const Json& item, const std::string& name);
 // second).
 Result<std::vector<float>> ActivatedScores(const ScoreResult& result, Activation activation);
 
+// Tokens of all documents, also of those that took the score of an equal one or of the cache: what a client
+// sees does not depend on what was computed for others.
+int64_t UsageTokens(const ScoreResult& result);
+
 void RespondWith(const Respond& respond, HttpReply reply);
 void RespondError(const Respond& respond, ErrorBody body, const Failure& failure);
 

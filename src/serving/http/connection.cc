@@ -27,6 +27,7 @@ using asio::awaitable;
 constexpr auto kRetry = std::chrono::milliseconds(50);
 constexpr auto kLookEvery = std::chrono::milliseconds(100);
 constexpr auto kDiscardFor = std::chrono::seconds(2);
+constexpr size_t kReadBytes = 64 << 10;    // read at once
 constexpr size_t kInlineBytes = 64 << 10;  // larger bodies are parsed (about 100 MB/s) on the work pool
 constexpr size_t kWorthGzip = 32 << 10;    // of a reply
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -75,10 +76,22 @@ Failure FailureOf(const error_code& ec, const HttpLimits& limits) {
   return {InvalidArgument("not a valid HTTP request: " + ec.message()), 400};
 }
 
-Failure TooManyBytes() {
-  return {
-      ResourceExhausted("the bodies of the requests that are being served have too many bytes together "
-                        "(server.max_buffered_bytes)")};
+// RFC 9112, 6.3: of other codings than chunked, or chunked in HTTP/1.0, nobody can tell where the body ends,
+// and a proxy in front may see another end than this server.
+bool EndsNowhere(const http::request_header<>& head) {
+  const auto codings = head.count(http::field::transfer_encoding);
+  const auto coding = head[http::field::transfer_encoding];
+  return codings > 1 ||
+         (codings == 1 && (head.version() < 11 || ToLower({coding.data(), coding.size()}) != "chunked"));
+}
+
+// "http://host/path", as proxies send it, is "/path".
+std::string_view PathOf(std::string_view target) {
+  if (const size_t scheme = target.find("://"); scheme != std::string_view::npos && target.front() != '/') {
+    const size_t path = target.find('/', scheme + 3);
+    target = path == std::string_view::npos ? "/" : target.substr(path);
+  }
+  return target.substr(0, target.find('?'));
 }
 
 bool AcceptsGzip(const HttpRequest& request) {
@@ -117,12 +130,6 @@ struct PendingReply {
 };
 
 // --- What connections share.
-
-bool ConnectionHub::Reserve(int64_t bytes) {
-  if ((buffered_ += bytes) <= options.limits.buffered_bytes) return true;
-  buffered_ -= bytes;
-  return false;
-}
 
 bool ConnectionHub::Full() {
   std::lock_guard lock(mutex_);
@@ -186,17 +193,17 @@ Connection::Connection(Stream::Socket socket, std::shared_ptr<asio::ssl::context
     : stream_(std::move(socket), std::move(tls)),
       deadline_(stream_.get_executor()),
       look_(stream_.get_executor()),
-      hub_(hub) {
+      hub_(hub),
+      // Bounded: a chunk's extensions or trailers are kept until their line ends.
+      buffer_(hub.options.limits.header_bytes + kReadBytes),
+      held_(*hub.options.held) {
   const Peer peer = PeerOf(stream_.socket());
   peer_ = peer.name;
   local_ = peer.local;
   hub_.Enter(this);
 }
 
-Connection::~Connection() {
-  hub_.Release(reserved_);
-  hub_.Leave(this);
-}
+Connection::~Connection() { hub_.Leave(this); }
 
 void Connection::Start() {
   asio::co_spawn(
@@ -234,8 +241,10 @@ awaitable<bool> Connection::ServeOne() {
   HttpRequest request = ReadHead(parser);
   version_ = parser.get().version() == 10 ? 10 : 11;
   Router::Match match = hub_.router.Find(request.method, request.path);
-  const ErrorBody error_body = match.route != nullptr ? match.route->error : hub_.router.fallback();
+  const ErrorBody error_body = match.error != nullptr ? match.error : hub_.router.fallback();
   if (header_error) co_return co_await RejectRead(header_error, request, error_body);
+  if (EndsNowhere(parser.get()))
+    co_return co_await RejectRead(http::error::bad_transfer_encoding, request, error_body);
 
   request.path_parts = std::move(match.parts);
   if (std::optional<HttpReply> refusal = hub_.guard.Check(hub_.router, match, &request))
@@ -247,8 +256,11 @@ awaitable<bool> Connection::ServeOne() {
   request.body_bytes = static_cast<int64_t>(request.body.size());
   request.started = SteadyClock::Get().Now();
   HttpReply reply = co_await Answer(*match.route, request);
-  hub_.Release(std::exchange(reserved_, 0));
-  co_return co_await Send(std::move(reply), request, parser.keep_alive());
+  request.body = std::string();  // a slow client may take its time
+  held_.Set(static_cast<int64_t>(reply.body.size()));
+  const bool go_on = co_await Send(std::move(reply), request, parser.keep_alive());
+  held_.Set(0);
+  co_return go_on;
 }
 
 awaitable<bool> Connection::FirstByte() {
@@ -273,8 +285,7 @@ HttpRequest Connection::ReadHead(const Parser& parser) const {
   HttpRequest request;
   request.received = request.started = SteadyClock::Get().Now();
   request.method = std::string(message.method_string());
-  const std::string target(message.target());
-  request.path = target.substr(0, target.find('?'));
+  request.path = PathOf({message.target().data(), message.target().size()});
   for (const auto& field : message)
     request.headers.emplace_back(ToLower({field.name_string().data(), field.name_string().size()}),
                                  std::string(field.value()));
@@ -296,17 +307,12 @@ awaitable<error_code> Connection::ReadBody(Parser& parser) {
   while (!error && !parser.is_done()) {
     auto [ec, n] = co_await http::async_read_some(stream_, buffer_, parser, kToken);
     error = ec;
-    too_much_ = !Reserve(static_cast<int64_t>(parser.get().body().size()) - reserved_);
-    if (too_much_) error = http::error::body_limit;
+    if (refused_.ok())
+      refused_ = held_.Grow(static_cast<int64_t>(parser.get().body().size()) - held_.bytes());
+    if (!refused_.ok()) error = http::error::body_limit;
   }
   Disarm();
   co_return error;
-}
-
-bool Connection::Reserve(int64_t bytes) {
-  const bool fits = hub_.Reserve(bytes);
-  if (fits) reserved_ += bytes;
-  return fits;
 }
 
 // Answers what could not be read, if anybody is there to hear it.
@@ -317,8 +323,9 @@ awaitable<bool> Connection::RejectRead(const error_code& ec, const HttpRequest& 
     const Failure failure = {DeadlineExceeded("the request did not arrive in time"), 408};
     co_return co_await Send(ErrorReply(error, failure), request, false);
   }
-  if (too_much_) {
-    co_return co_await Send(ErrorReply(error, TooManyBytes()), request, false);
+  if (!refused_.ok()) {
+    const Failure failure = {refused_};  // GCC 12 frees a braced temporary within co_await twice
+    co_return co_await Send(ErrorReply(error, failure), request, false);
   }
   if (!malformed || ec == http::error::end_of_stream || ec == http::error::partial_message) co_return false;
   co_return co_await Send(ErrorReply(error, FailureOf(ec, hub_.options.limits)), request, false);
@@ -379,7 +386,8 @@ std::optional<Failure> Connection::UnpackBody(HttpRequest* request) {
     const bool too_large = unpacked.status().code() == Code::kResourceExhausted;
     return Failure{unpacked.status(), too_large ? 413 : 400};
   }
-  if (!Reserve(static_cast<int64_t>(unpacked->size()))) return TooManyBytes();
+  if (Status refused = held_.Grow(static_cast<int64_t>(unpacked->size())); !refused.ok())
+    return Failure{std::move(refused)};
   request->body = std::move(*unpacked);
   return std::nullopt;
 }
@@ -413,6 +421,7 @@ awaitable<void> Connection::OnPool(std::function<void()> work) {
 awaitable<bool> Connection::Send(HttpReply reply, const HttpRequest& request, bool keep_alive) {
   keep_alive = keep_alive && !hub_.last_replies;
   co_await Complete(request, &reply);
+  const auto bytes = static_cast<int64_t>(reply.body.size());
   error_code error;
   if (reply.status == 499) {
     keep_alive = false;  // nobody is left to read it
@@ -420,19 +429,19 @@ awaitable<bool> Connection::Send(HttpReply reply, const HttpRequest& request, bo
     keep_alive = false;  // the end of the connection is the end of the body
     error = co_await WriteStream(reply, request);
   } else {
-    error = co_await Write(reply, request, keep_alive);
+    error = co_await Write(&reply, request, keep_alive);
   }
-  LogAccess(request, reply, ToMs(SteadyClock::Get().Now() - request.received));
+  LogAccess(request, reply, bytes);
   co_return !error && keep_alive;
 }
 
-awaitable<error_code> Connection::Write(const HttpReply& reply, const HttpRequest& request, bool keep_alive) {
-  http::response<http::string_body> response(static_cast<http::status>(reply.status), version_);
-  SetFields(reply, &response);
-  response.body() = reply.body;
+awaitable<error_code> Connection::Write(HttpReply* reply, const HttpRequest& request, bool keep_alive) {
+  http::response<http::string_body> response(static_cast<http::status>(reply->status), version_);
+  SetFields(*reply, &response);
+  response.body() = std::move(reply->body);
   response.keep_alive(keep_alive);
   response.prepare_payload();
-  if (reply.status == 204) response.erase(http::field::content_length);
+  if (reply->status == 204) response.erase(http::field::content_length);
 
   http::response_serializer<http::string_body> serializer(response);
   Arm(hub_.options.limits.write);
@@ -485,7 +494,7 @@ awaitable<void> Connection::Complete(const HttpRequest& request, HttpReply* repl
   });
 }
 
-void Connection::LogAccess(const HttpRequest& request, const HttpReply& reply, double total_ms) const {
+void Connection::LogAccess(const HttpRequest& request, const HttpReply& reply, int64_t bytes) const {
   AccessLog* const log = hub_.options.access_log;
   if (log == nullptr || !log->on()) return;
   AccessRecord record;
@@ -498,8 +507,8 @@ void Connection::LogAccess(const HttpRequest& request, const HttpReply& reply, d
   record.caller = request.caller.name;
   record.peer = request.peer;
   record.request_bytes = request.body_bytes;
-  record.reply_bytes = static_cast<int64_t>(reply.body.size());
-  record.total_ms = total_ms;
+  record.reply_bytes = bytes;
+  record.total_ms = ToMs(SteadyClock::Get().Now() - request.received);
   record.scored = reply.scored;
   log->Write(record);
 }

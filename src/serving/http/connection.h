@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "serving/byte_budget.h"
 #include "serving/http/guard.h"
 #include "serving/http/http_server.h"
 #include "serving/http/stream.h"
@@ -29,18 +30,16 @@ class Connection;
 class ConnectionHub {
  public:
   ConnectionHub(Router routes, const HttpOptions& o, asio::thread_pool& pool)
-      : router(std::move(routes)), options(o), guard(o.security, o.cors), work(pool) {}
+      : router(std::move(routes)), options(o), guard(o.security, o.cors), work(pool) {
+    if (options.held == nullptr) options.held = std::make_shared<ByteBudget>(options.limits.buffered_bytes);
+  }
 
   const Router router;
-  const HttpOptions options;
+  HttpOptions options;  // constant after construction
   const Guard guard;
   asio::thread_pool& work;                // for big bodies: I/O threads stay free
   std::atomic<bool> last_replies{false};  // a reply closes its connection
   std::atomic<bool> draining{false};      // no new requests
-
-  // Counts `bytes` of a body; false when they would be too many together.
-  bool Reserve(int64_t bytes);
-  void Release(int64_t bytes) { buffered_ -= bytes; }
 
   bool Full();
   void CloseLongestIdle();
@@ -56,7 +55,6 @@ class ConnectionHub {
   void MarkBusy(Connection* connection);
   std::vector<std::shared_ptr<Connection>> Idle(size_t most);
 
-  std::atomic<int64_t> buffered_{0};
   std::mutex mutex_;
   std::condition_variable gone_;
   int count_ = 0;
@@ -84,7 +82,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
   asio::awaitable<bool> Refuse(const Parser& parser, const HttpRequest& request, HttpReply refusal);
   HttpRequest ReadHead(const Parser& parser) const;
   asio::awaitable<error_code> ReadBody(Parser& parser);
-  bool Reserve(int64_t bytes);  // of the body of the current request
   asio::awaitable<bool> RejectRead(const error_code& ec, const HttpRequest& request, ErrorBody error);
 
   asio::awaitable<HttpReply> Answer(const Route& route, HttpRequest& request);
@@ -94,10 +91,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   asio::awaitable<void> OnPool(std::function<void()> work);
 
   asio::awaitable<bool> Send(HttpReply reply, const HttpRequest& request, bool keep_alive);
-  asio::awaitable<error_code> Write(const HttpReply& reply, const HttpRequest& request, bool keep_alive);
+  asio::awaitable<error_code> Write(HttpReply* reply, const HttpRequest& request, bool keep_alive);
   asio::awaitable<error_code> WriteStream(const HttpReply& reply, const HttpRequest& request);
   asio::awaitable<void> Complete(const HttpRequest& request, HttpReply* reply);
-  void LogAccess(const HttpRequest& request, const HttpReply& reply, double total_ms) const;
+  void LogAccess(const HttpRequest& request, const HttpReply& reply, int64_t bytes) const;
   asio::awaitable<void> DiscardInput();
 
   void Arm(Duration after);
@@ -111,12 +108,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::string peer_;
   bool local_ = false;  // the client is on this machine
   boost::beast::flat_buffer buffer_;
-  int64_t reserved_ = 0;
+  ByteBudget::Share held_;  // the body of the request, then its reply
   uint64_t armed_ = 0;
   bool timed_out_ = false;
   bool idle_ = false;
   bool unread_ = false;    // input may remain that will not be read
-  bool too_much_ = false;  // the body was given up because of server.max_buffered_bytes
+  Status refused_;         // why the body was given up, if because of server.max_buffered_bytes
   unsigned version_ = 11;  // of HTTP, as the client speaks it
   std::list<Connection*>::iterator idle_position_;
 };

@@ -13,7 +13,7 @@ enum class DocumentShape { kString, kObject, kNever };
 // (Cohere), `detail` (Jina; a list in FastAPI's 422).
 std::string DocumentsError(const Failure& failure) {
   const int http = HttpStatusOf(failure);
-  const std::string& message = failure.status.message();
+  const std::string message = ClientMessage(failure.status);
   Json detail = message;
   if (http == 422)
     detail = Json::array({{{"loc", Json::array({"body"})}, {"msg", message}, {"type", "value_error"}}});
@@ -69,14 +69,15 @@ Json Results(const RankedReply& reply, DocumentShape shape) {
 }
 
 Json Usage(const RankedReply& reply) {
-  return {{"prompt_tokens", reply.result.counts.real}, {"total_tokens", reply.result.counts.real}};
+  const int64_t tokens = UsageTokens(reply.result);
+  return {{"prompt_tokens", tokens}, {"total_tokens", tokens}};
 }
 
 Json Meta(const RankedReply& reply, const char* version) {
   const size_t search_units = (reply.call.documents.size() + 99) / 100;  // one per 100 documents
   Json meta = {{"api_version", {{"version", version}}},
                {"billed_units", {{"search_units", search_units}}},
-               {"tokens", {{"input_tokens", reply.result.counts.real}, {"output_tokens", 0}}}};
+               {"tokens", {{"input_tokens", UsageTokens(reply.result)}, {"output_tokens", 0}}}};
   const int cut = reply.result.counts.truncated_pairs;
   if (cut > 0)
     meta["warnings"] = Json::array({std::to_string(cut) + " documents are too long and were read in part"});

@@ -8,7 +8,7 @@ namespace {
 std::string TeiError(const Failure& failure) {
   const std::string_view type =
       failure.tei_type.empty() ? TeiErrorType(failure.status.code()) : failure.tei_type;
-  return Dump({{"error", failure.status.message()}, {"error_type", std::string(type)}});
+  return Dump({{"error", ClientMessage(failure.status)}, {"error_type", std::string(type)}});
 }
 
 Status Read(const Json& body, RerankCall* call) {

@@ -62,7 +62,7 @@ std::optional<HttpReply> Guard::Check(const Router& router, const Router::Match&
   if (match.route == nullptr && match.allow.empty())
     return ErrorReply(router.fallback(), {NotFound("no route '" + request->path + "' here"), 404});
   if (std::optional<HttpReply> preflight = Preflight(match, *request)) return preflight;
-  if (match.route == nullptr) return NoSuchMethod(router.fallback(), *request, match.allow);
+  if (match.route == nullptr) return NoSuchMethod(match.error, *request, match.allow);
   if (const auto failure = CheckAccess(*match.route, request)) return Refused(*match.route, *failure);
   if (const auto failure = CheckBody(*request)) return Refused(*match.route, *failure);
   return std::nullopt;

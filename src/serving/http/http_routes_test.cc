@@ -61,6 +61,22 @@ TEST(ParseObject, BoundsDepthAndNumberOfValues) {
   EXPECT_TRUE(ParseObject(R"({"a":"[[[\"[[[","b":"\\"})").ok());  // brackets in strings do not count
 }
 
+// They are looked for one after another: without a bound a body of 2 MB cost minutes.
+TEST(ParseObject, BoundsTheFieldsOfAnObject) {
+  const auto object = [](int fields) {
+    std::string text = "{";
+    for (int i = 0; i < fields; ++i) text += (i > 0 ? ",\"" : "\"") + std::to_string(i) + "\":[1,2]";
+    return text + "}";
+  };
+  EXPECT_TRUE(ParseObject(object(256)).ok());
+  EXPECT_THAT(ParseObject(object(257)).status().message(), HasSubstr("more than 256 fields"));
+  EXPECT_THAT(ParseObject(R"({"a":[[],)" + object(257) + "]}").status().message(), HasSubstr("256 fields"));
+  std::string list = R"({"documents":[{"text":"a","b":1})";
+  for (int i = 0; i < 1000; ++i) list += R"(,{"text":"a","b":1})";
+  EXPECT_TRUE(ParseObject(list + "]}").ok());  // many objects, few fields each
+  EXPECT_FALSE(ParseObject("]]]]{{{{").ok());
+}
+
 TEST(ReadInteger, ChecksBeforeItConverts) {
   const auto fits = [](const char* text, int64_t min, int64_t max) {
     return ReadInteger(Json::parse(text), "n", min, max).ok();
@@ -90,6 +106,19 @@ TEST(Router, NamesOfModelsMayHaveSlashesAndPercents) {
   EXPECT_EQ(router.Find("PUT", "/v2/models/a/infer").allow, "POST, GET");
 }
 
+// Trying all ways to divide a path of thousands of parts took a quarter of a second.
+TEST(Router, PathsOfManyPartsMatchNoParameter) {
+  Router router(nullptr);
+  router.Add({"GET", "/v2/models/{m}/versions/{v}/ready", nullptr, nullptr});
+  const auto path = [](int versions) {
+    std::string text = "/v2/models/m";
+    for (int i = 0; i < versions; ++i) text += "/versions";
+    return text + "/1/ready";
+  };
+  EXPECT_NE(router.Find("GET", path(50)).route, nullptr);
+  EXPECT_EQ(router.Find("GET", path(1700)).route, nullptr);
+}
+
 // --- Tensors.
 
 std::string Bytes(std::initializer_list<std::string> texts) {
@@ -102,41 +131,61 @@ std::string Bytes(std::initializer_list<std::string> texts) {
   return bytes;
 }
 
+// A call of a model with one label.
+Result<InferCall> ParseInfer(std::string_view body, std::optional<size_t> json_bytes = std::nullopt) {
+  static const ModelInfo model;
+  return ParseInferCall(model, body, json_bytes);
+}
+
 TEST(Tensors, ReadsBinaryInputs) {
   const std::string binary = Bytes({"a", "bcd", ""});
   const std::string json =
       R"({"inputs":[{"name":"texts","shape":[3],"datatype":"BYTES","parameters":{"binary_data_size":)" +
       std::to_string(binary.size()) + "}}]}";
-  const auto call = ParseInferCall(json + binary, json.size());
+  const auto call = ParseInfer(json + binary, json.size());
   ASSERT_TRUE(call.ok()) << call.status().ToString();
-  EXPECT_THAT(call->Find("texts")->values, ElementsAre("a", "bcd", ""));
-  EXPECT_THAT(ParseInferCall(json + binary + "x", json.size()).status().message(),
-              HasSubstr("no input claims"));
-  EXPECT_THAT(ParseInferCall(json, json.size()).status().message(), HasSubstr("more than the body has"));
-  EXPECT_FALSE(ParseInferCall(json, json.size() + 1).ok());
+  EXPECT_THAT(call->call.texts, ElementsAre("a", "bcd", ""));
+  EXPECT_THAT(ParseInfer(json + binary + "x", json.size()).status().message(), HasSubstr("no input claims"));
+  EXPECT_THAT(ParseInfer(json, json.size()).status().message(), HasSubstr("more than the body has"));
+  EXPECT_FALSE(ParseInfer(json, json.size() + 1).ok());
 }
 
 TEST(Tensors, RefusesWhatItsShapeDoesNotSay) {
   const auto message = [](const std::string& shape, const std::string& data) {
-    return ParseInferCall(
-               R"({"inputs":[{"name":"t","datatype":"BYTES","shape":)" + shape + R"(,"data":)" + data + "}]}",
-               std::nullopt)
+    return ParseInfer(R"({"inputs":[{"name":"texts","datatype":"BYTES","shape":)" + shape + R"(,"data":)" +
+                      data + "}]}")
         .status()
         .message();
   };
   EXPECT_EQ(message("[2,1]", R"([["a"],["b"]])"), "");
-  EXPECT_THAT(message("[3]", R"(["a","b"])"), HasSubstr("has 2 values, its shape says 3"));
+  EXPECT_THAT(message("[3]", R"(["a","b"])"), HasSubstr("has 2 elements, its shape says [3]"));
   EXPECT_THAT(message("[1]", "[1]"), HasSubstr("must hold strings"));
-  for (const char* shape : {"[]", "[-1]", "[1e300]", "[4294967296,4294967296]", "7"})
+  for (const char* shape : {"[0]", "[-1]", "[1e300]", "[4294967296,4294967296]", "7"})
     EXPECT_THAT(message(shape, R"(["a"])"), HasSubstr("shape")) << shape;
 }
 
+TEST(Tensors, ReadsParametersInAnyOrder) {
+  const auto options = [](const std::string& parameters) {
+    Result<InferCall> call = ParseInfer(R"({"parameters":{)" + parameters +
+                                        R"(},"inputs":[{"name":"texts","datatype":"BYTES","shape":[1],)"
+                                        R"("data":["a"]},{"name":"query","datatype":"BYTES","shape":[1],)"
+                                        R"("data":["q"]}]})");
+    EXPECT_TRUE(call.ok()) << call.status().ToString();
+    return TakeScoreRequest(&call->call).value().overflow;
+  };
+  EXPECT_EQ(options(R"("truncate":false)").policy, Overflow::kError);
+  EXPECT_EQ(options(R"("truncate":true,"priority":3)").policy, Overflow::kTruncate);
+  EXPECT_EQ(options(R"("max_chunks_per_doc":3,"truncate":true)").policy, Overflow::kMaxWindow);
+  EXPECT_EQ(options(R"("truncate":true,"max_chunks_per_doc":3)").policy, Overflow::kMaxWindow);
+  EXPECT_EQ(options(R"("overflow":"truncate","max_chunks_per_doc":3)").policy, Overflow::kTruncate);
+  EXPECT_EQ(options(R"("window":30,"stride":10)").window, 30);
+}
+
 TEST(Tensors, WritesFloatsLittleEndian) {
-  const float values[] = {1.0f, -2.5f};
-  const OutputTensor tensor = Fp32Tensor("scores", {2}, values);
+  const KserveOutput output = {{"scores", "FP32", {2}}, std::vector<float>{1.0f, -2.5f}};
   float back[2];
-  ASSERT_EQ(tensor.bytes.size(), sizeof(back));
-  std::memcpy(back, tensor.bytes.data(), sizeof(back));  // the machines of these tests are little endian
+  ASSERT_EQ(output.raw().size(), sizeof(back));
+  std::memcpy(back, output.raw().data(), sizeof(back));  // the machines of these tests are little endian
   EXPECT_THAT(back, ElementsAre(1.0f, -2.5f));
 }
 

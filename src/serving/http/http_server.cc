@@ -4,6 +4,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -15,6 +16,8 @@
 #include <utility>
 
 #include "base/cpu.h"
+#include "base/file.h"
+#include "base/log.h"
 #include "serving/address.h"
 #include "serving/http/connection.h"
 
@@ -101,8 +104,8 @@ struct HttpServer::Impl {
     return tls;
   }
 
-  // Connections beyond the limit take the place of the longest idle one, or wait in the system's backlog, as
-  // do all while no descriptor is left.
+  // Connections beyond the limit, or beyond the descriptors that the system has, take the place of the
+  // longest idle one, or wait in the system's backlog.
   template <typename Acceptor>
   awaitable<void> Accept(Acceptor& acceptor) {
     constexpr bool kTcp = std::is_same_v<Acceptor, tcp::acceptor>;
@@ -118,6 +121,7 @@ struct HttpServer::Impl {
           co_await acceptor.async_accept(asio::any_io_executor(asio::make_strand(io)), kToken);
       if (!acceptor.is_open()) co_return;
       if (ec) {
+        hub.CloseLongestIdle();
         co_await Pause(acceptor, kNoDescriptor);
         continue;
       }
@@ -180,7 +184,13 @@ HttpOptions MakeHttpOptions(const ServerSettings& settings) {
   options.limits.body_bytes = static_cast<uint64_t>(settings.max_body_bytes);
   options.limits.buffered_bytes = settings.max_buffered_bytes;
   options.limits.header_bytes = static_cast<uint32_t>(settings.max_header_bytes);
-  options.limits.connections = settings.max_connections;
+  const int64_t files = std::max<int64_t>(OpenFileLimit() / 4 * 3, 1);
+  options.limits.connections = static_cast<int>(std::min<int64_t>(settings.max_connections, files));
+  if (files < settings.max_connections)
+    Log(LogLevel::kWarning,
+        "fewer connections than server.max_connections: raise the limit of open files (ulimit -n)",
+        {{"connections", options.limits.connections}, {"open_files", OpenFileLimit()}});
+  options.held = std::make_shared<ByteBudget>(settings.max_buffered_bytes);
   options.limits.idle = FromMs(settings.idle_timeout_ms);
   options.limits.header = FromMs(settings.header_timeout_ms);
   options.limits.body = FromMs(settings.body_timeout_ms);

@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "config/settings.h"
 #include "serving/access_log.h"
+#include "serving/byte_budget.h"
 #include "serving/http/router.h"
 #include "serving/security.h"
 
@@ -25,7 +26,7 @@ struct HttpListen {
 
 struct HttpLimits {
   uint64_t body_bytes = 32 << 20;
-  int64_t buffered_bytes = 512 << 20;  // of all bodies together
+  int64_t buffered_bytes = 512 << 20;  // of all bodies and replies together
   uint32_t header_bytes = 16 << 10;
   int connections = 10'000;
   int threads = 2;                             // I/O threads; they parse and format, never score
@@ -40,9 +41,11 @@ struct HttpOptions {
   std::vector<std::string> cors;       // origins whose pages may read replies; "*" = every one
   const Security* security = nullptr;  // null: no keys, no TLS. Outlives the server
   AccessLog* access_log = nullptr;     // null: none. Outlives the server
+  std::shared_ptr<ByteBudget> held;    // shared with other servers; null: limits.buffered_bytes for this one
 };
 
-// As the settings say, without security and access log.
+// As the settings say, without security and access log. Connections are at most three quarters of the files
+// that the process may open: the rest is for gRPC and models.
 HttpOptions MakeHttpOptions(const ServerSettings& settings);
 
 class HttpServer {

@@ -182,10 +182,53 @@ TEST_F(HttpServerTest, AnswersRubbishWith400) {
   EXPECT_TRUE(client.AtEnd());
 }
 
+TEST_F(HttpServerTest, RefusesTransferCodingsWhoseEndNobodyKnows) {
+  for (const char* coding : {"xchunked", "gzip, chunked", "chunked, identity", "identity", ""}) {
+    Client client = Connect();
+    client.Send("POST /rerank HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: " + std::string(coding) +
+                "\r\n\r\nGET /ready HTTP/1.1\r\nHost: x\r\n\r\n");
+    EXPECT_EQ(client.Read().status, 400) << coding;
+    EXPECT_TRUE(client.AtEnd()) << coding;
+  }
+  Client old = Connect();
+  old.Send("POST /rerank HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
+  EXPECT_EQ(old.Read().status, 400);
+  Client good = Connect();
+  good.Send("POST /rerank HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: Chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n");
+  EXPECT_EQ(good.Read().status, 422);
+}
+
+TEST_F(HttpServerTest, BoundsWhatAChunkMayCarryBesideItsBytes) {
+  const std::string head = "POST /rerank HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+  const std::string endless(200'000, '0');
+  for (const std::string& start : {"1;" + endless, endless, "1\r\n{\r\n0\r\nX: " + endless}) {
+    Client client = Connect();
+    client.Send(head + start);
+    EXPECT_EQ(client.Read().status, 400);
+  }
+}
+
+TEST_F(HttpServerTest, TakesTheAbsoluteFormOfATarget) {
+  for (const char* target : {"http://x/ready", "http://x:80/ready?y=http://z/", "HTTPS://x/ready"})
+    EXPECT_EQ(Get(target).status, 200) << target;
+  EXPECT_EQ(Get("http://x").status, 200);  // "/"
+  EXPECT_EQ(Get("/http://x/ready").status, 404);
+}
+
+TEST_F(HttpServerTest, AMessageThatQuotesARequestIsCut) {
+  const Reply reply =
+      Post("/v1/rerank", R"({"query":"q","documents":["a"],"overflow":")" + std::string(9000, 'x') + "\"}");
+  EXPECT_EQ(reply.status, 422);
+  EXPECT_LT(reply.body.size(), 4000u);
+  EXPECT_THAT(reply.body, HasSubstr("overflow 'xxx"));
+}
+
 TEST_F(HttpServerTest, NamesTheMethodsThatAPathHas) {
   const Reply reply = Get("/rerank");
   EXPECT_EQ(reply.status, 405);
   EXPECT_TRUE(reply.Has("allow: post"));
+  EXPECT_TRUE(reply.Json().contains("error_type"));
+  EXPECT_TRUE(Get("/v2/rerank").Json().contains("message"));  // as Cohere's clients read it
 }
 
 TEST_F(HttpServerTest, RefusesEncodingsThatItDoesNotKnow) {

@@ -1,5 +1,6 @@
 #include "serving/http/json.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <limits>
@@ -10,14 +11,17 @@ namespace {
 
 constexpr int kMaxDepth = 64;
 constexpr int kMaxValues = 2'000'000;  // a value takes about 50 bytes
+constexpr int kMaxFields = 256;        // of one object: they are looked for one after another
 
 Status WrongType(std::string_view key, const char* wanted, const Json& value) {
   return InvalidArgument("`" + std::string(key) + "` must be " + wanted + ", not " + value.type_name());
 }
 
-// Brackets outside of strings. What is not JSON is left to the parser.
+// Brackets and commas outside of strings. What is not JSON is left to the parser.
 Status CheckShape(std::string_view text) {
   int depth = 0, values = 0;
+  int fields[kMaxDepth + 1] = {};  // of the object that is open at each depth; a list counts nothing
+  bool in_object[kMaxDepth + 1] = {};
   bool in_string = false;
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
@@ -27,12 +31,20 @@ Status CheckShape(std::string_view text) {
       continue;
     }
     in_string = c == '"';
-    depth += c == '[' || c == '{';
-    depth -= c == ']' || c == '}';
-    values += c == ',' || c == '[' || c == '{';
-    if (depth > kMaxDepth)
-      return InvalidArgument("the body is not valid JSON for this server: it is nested deeper than " +
-                             std::to_string(kMaxDepth) + " levels");
+    if (c == '[' || c == '{') {
+      if (++depth > kMaxDepth)
+        return InvalidArgument("the body is not valid JSON for this server: it is nested deeper than " +
+                               std::to_string(kMaxDepth) + " levels");
+      fields[depth] = 1;
+      in_object[depth] = c == '{';
+    } else if (c == ']' || c == '}') {
+      depth = std::max(depth - 1, 0);
+    } else if (c != ',') {
+      continue;
+    } else if (in_object[depth] && ++fields[depth] > kMaxFields) {
+      return InvalidArgument("an object of the body has more than " + std::to_string(kMaxFields) + " fields");
+    }
+    values += c != ']' && c != '}';
     if (values > kMaxValues)
       return InvalidArgument("the body has more than " + std::to_string(kMaxValues) +
                              " values: split the request");

@@ -16,7 +16,8 @@ namespace rerankd::serving {
 using Json = nlohmann::ordered_json;
 
 // An object, or kInvalidArgument that says where the text stops being JSON (UTF-8 included) or that it is
-// nested too deep or has too many values: bounds on the memory that a small body may cost.
+// nested too deep, has too many values or an object with too many fields: bounds on the memory and time that
+// a small body may cost.
 Result<Json> ParseObject(std::string_view text);
 
 // The shortest decimal that reads back as this float (0.9, not 0.89999998).

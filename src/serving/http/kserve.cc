@@ -2,7 +2,7 @@
 // [N]. Outputs in input order: `scores`, FP32 [N] or [N, labels]; `tokens`, INT32 [N]; `truncated`, BOOL [N].
 #include <charconv>
 
-#include "core/scoring.h"
+#include "serving/error_map.h"
 #include "serving/http/calls.h"
 #include "serving/http/kserve_tensors.h"
 #include "serving/http/routes.h"
@@ -10,7 +10,7 @@
 namespace rerankd::serving {
 namespace {
 
-std::string KserveError(const Failure& failure) { return Dump({{"error", failure.status.message()}}); }
+std::string KserveError(const Failure& failure) { return Dump({{"error", ClientMessage(failure.status)}}); }
 
 // The protocol knows 400 for what is wrong with a request.
 Failure Invalid(const Status& status) { return {status, status.code() == Code::kInvalidArgument ? 400 : 0}; }
@@ -20,10 +20,6 @@ HttpReply JsonReply(const Json& json, int status = 200) {
   reply.status = status;
   reply.body = Dump(json);
   return reply;
-}
-
-Json Tensor(const char* name, const char* datatype, std::vector<int64_t> shape) {
-  return {{"name", name}, {"datatype", datatype}, {"shape", std::move(shape)}};
 }
 
 HttpReply ServerMetadata() {
@@ -37,14 +33,18 @@ HttpReply Alive(const ScoreService& service) {
   return JsonReply({{"live", true}, {"ready", ready}}, ready ? 200 : 503);
 }
 
+Json Tensors(const std::vector<KserveTensor>& tensors) {
+  Json list = Json::array();
+  for (const KserveTensor& tensor : tensors)
+    list.push_back({{"name", tensor.name}, {"datatype", tensor.datatype}, {"shape", tensor.shape}});
+  return list;
+}
+
 HttpReply ModelMetadata(const ModelInfo& model) {
-  const Json scores = model.num_labels == 1 ? Tensor("scores", "FP32", {-1})
-                                            : Tensor("scores", "FP32", {-1, model.num_labels});
   return JsonReply({{"name", model.name},
-                    {"platform", "rerankd_safetensors"},
-                    {"inputs", Json::array({Tensor("query", "BYTES", {-1}), Tensor("texts", "BYTES", {-1})})},
-                    {"outputs", Json::array({scores, Tensor("tokens", "INT32", {-1}),
-                                             Tensor("truncated", "BOOL", {-1})})}});
+                    {"platform", std::string(kKservePlatform)},
+                    {"inputs", Tensors(KserveInputs())},
+                    {"outputs", Tensors(KserveOutputs(model.num_labels))}});
 }
 
 HttpReply ModelReady(const ScoreService& service, const ModelInfo& model) {
@@ -61,44 +61,9 @@ Result<std::optional<size_t>> JsonBytes(const HttpRequest& request) {
   return InvalidArgument("inference-header-content-length: '" + std::string(text) + "' is not a size");
 }
 
-// One query for all texts, or one each.
-Result<ScoreRequest> MakeRequest(InferCall* call) {
-  const StringTensor* query = call->Find("query");
-  const StringTensor* texts = call->Find("texts");
-  if (query == nullptr || texts == nullptr || call->inputs.size() != 2)
-    return InvalidArgument("`inputs` must be the two tensors `query` and `texts`");
-  const size_t queries = query->values.size(), count = texts->values.size();
-  if (count == 0) return InvalidArgument("input 'texts' is empty: send at least 1 text");
-  if (queries != 1 && queries != count)
-    return InvalidArgument("input 'query' must have 1 value or as many as 'texts' (" + std::to_string(count) +
-                           "), not " + std::to_string(queries));
-  if (queries == 1) return ScoreRequest::ForQuery(query->values[0], texts->values);
-  std::vector<TextPair> pairs;
-  for (size_t i = 0; i < count; ++i) pairs.emplace_back(query->values[i], texts->values[i]);
-  return ScoreRequest::ForPairs(std::move(pairs));
-}
-
-// Parameter `activation`: raw (default), model, sigmoid or softmax.
-Result<std::optional<Activation>> ReadActivation(const Json& parameters) {
-  RERANKD_ASSIGN_OR_RETURN(const std::string name, OptionalString(parameters, "activation", "raw"));
-  if (name == "model") return std::optional<Activation>();
-  const Result<Activation> activation = ParseActivation(name);
-  if (activation.ok()) return std::optional(*activation);
-  return InvalidArgument("parameter `activation` must be raw, model, sigmoid or softmax, not '" + name + "'");
-}
-
-Result<HttpReply> MakeReply(const InferCall& call, std::optional<Activation> activation, const Answer& answer,
-                            const ModelInfo& model) {
-  std::vector<float> scores = answer.result.logits;
-  const int labels = answer.result.num_labels;
-  Activate(activation.value_or(model.activation), labels, scores);
-  const auto count = static_cast<int64_t>(scores.size()) / labels;
-  const std::vector<int64_t> shape =
-      labels == 1 ? std::vector<int64_t>{count} : std::vector<int64_t>{count, labels};
-  const OutputTensor outputs[] = {Fp32Tensor("scores", shape, scores),
-                                  Int32Tensor("tokens", answer.result.tokens),
-                                  BoolTensor("truncated", answer.result.truncated)};
-  InferBody body = FormatInferReply(call, model.name, outputs);
+Result<HttpReply> MakeReply(const InferCall& call, const Answer& answer) {
+  RERANKD_ASSIGN_OR_RETURN(const auto outputs, MakeKserveOutputs(call.call, answer.result));
+  InferBody body = FormatInferReply(call, outputs);
   HttpReply reply;
   if (body.has_binary) {
     reply.content_type = "application/octet-stream";
@@ -111,32 +76,23 @@ Result<HttpReply> MakeReply(const InferCall& call, std::optional<Activation> act
 void Infer(const Call& call, const ModelInfo& model) {
   const Result<std::optional<size_t>> json_bytes = JsonBytes(call.request);
   if (!json_bytes.ok()) return call.Refuse(Invalid(json_bytes.status()));
-  Result<InferCall> asked = ParseInferCall(call.request.body, *json_bytes);
+  Result<InferCall> asked = ParseInferCall(model, call.request.body, *json_bytes);
   if (!asked.ok()) return call.Refuse(Invalid(asked.status()));
-  const auto activation = ReadActivation(asked->parameters);
-  if (!activation.ok()) return call.Refuse(Invalid(activation.status()));
-  Result<ScoreRequest> score = MakeRequest(&*asked);
+  Result<ScoreRequest> score = TakeScoreRequest(&asked->call);
   if (!score.ok()) return call.Refuse(Invalid(score.status()));
-  TextLimits limits;
-  Status read = ReadTeiTruncation(asked->parameters, &limits);
-  if (read.ok()) read = ReadOverflowOptions(asked->parameters, &limits.overflow);
-  if (read.ok()) read = CheckOutputs(*asked);
-  if (!read.ok()) return call.Refuse(Invalid(read));
-  score->pair_options = limits.pair;
-  score->overflow = limits.overflow;
-  asked->inputs.clear();
-  SubmitCall(
-      call, model.name, std::move(*score),
-      [asked = std::move(*asked), activation = *activation](const Answer& answer, const ModelInfo& ran) {
-        return MakeReply(asked, activation, answer, ran);
-      });
+  SubmitCall(call, model.name, std::move(*score),
+             [asked = std::move(*asked)](const Answer& answer, const ModelInfo&) {
+               return MakeReply(asked, answer);
+             });
 }
 
 // `answer` for the model that the path names.
 template <typename Answers>
 Handler ForModel(ScoreService& service, Answers answer) {
   return [&service, answer](HttpRequest& request, const Respond& respond) {
-    const Result<const ModelInfo*> model = service.engine().FindModel(request.path_parts.front());
+    const std::vector<std::string>& parts = request.path_parts;
+    const Result<const ModelInfo*> model =
+        FindKserveModel(service.engine(), parts[0], parts.size() > 1 ? parts[1] : "");
     if (!model.ok()) return RespondError(respond, KserveError, {model.status()});
     answer(**model, request, respond);
   };

@@ -1,6 +1,5 @@
 #include "serving/http/predict.h"
 
-#include <limits>
 #include <memory>
 #include <span>
 #include <utility>
@@ -9,6 +8,7 @@
 #include "core/scoring.h"
 #include "serving/code_points.h"
 #include "serving/http/rerank.h"
+#include "serving/show_tokens.h"
 
 namespace rerankd::serving {
 namespace {
@@ -70,23 +70,25 @@ HttpReply MakeReply(const Answer& answer, bool batch, bool raw, const std::vecto
   return reply;
 }
 
-Json TokensJson(const std::vector<DisplayToken>& tokens, std::string_view text, bool add_special) {
-  Json list = Json::array();
+// Appends the JSON of a list. Token by token: a list of JSON values would take ten times the memory.
+void AppendTokens(const std::vector<DisplayToken>& tokens, std::string_view text, bool add_special,
+                  std::string* out) {
   CodePointCutter cutter(text);
+  char separator = '[';
   for (const DisplayToken& token : tokens) {
     const bool special = token.begin == token.end;
     if (special && !add_special) continue;
-    Json item = {{"id", token.id}};
-    item["text"] = special ? token.token : std::string(cutter.Cut(token.begin, token.end));
-    item["special"] = special;
-    item["start"] = special ? Json() : Json(token.begin);
-    item["stop"] = special ? Json() : Json(token.end);
-    list.push_back(std::move(item));
+    *out += std::exchange(separator, ',');
+    *out += Dump({{"id", token.id},
+                  {"text", special ? token.token : std::string(cutter.Cut(token.begin, token.end))},
+                  {"special", special},
+                  {"start", special ? Json() : Json(token.begin)},
+                  {"stop", special ? Json() : Json(token.end)}});
   }
-  return list;
+  *out += separator == '[' ? "[]" : "]";
 }
 
-Result<Json> TokenizeAll(ScoreService& service, const Json& body) {
+Result<std::string> TokenizeAll(ScoreService& service, const Json& body) {
   const Json* inputs = Find(body, "inputs");
   std::vector<std::string> texts;
   if (inputs != nullptr && inputs->is_string()) {
@@ -97,14 +99,15 @@ Result<Json> TokenizeAll(ScoreService& service, const Json& body) {
   RERANKD_ASSIGN_OR_RETURN(const std::string name, OptionalString(body, "model", ""));
   RERANKD_ASSIGN_OR_RETURN(const ModelInfo* const model, service.ChooseModel(name));
   RERANKD_ASSIGN_OR_RETURN(const bool add_special, OptionalBool(body, "add_special_tokens", true));
-  PairOptions options;
-  options.max_length = std::numeric_limits<int>::max();  // tokenising shows everything
-  Json lists = Json::array();
+  std::string lists = "[";
+  size_t before = 0;
   for (const std::string& text : texts) {
-    RERANKD_ASSIGN_OR_RETURN(const auto tokens, model->tokenizer->Explain(text, {}, options));
-    lists.push_back(TokensJson(tokens, text, add_special));
+    RERANKD_ASSIGN_OR_RETURN(const auto tokens, ShowTokens(*model->tokenizer, text, before));
+    before += text.size() + 16;  // empty ones cost something too
+    if (lists.size() > 1) lists += ',';
+    AppendTokens(tokens, text, add_special, &lists);
   }
-  return lists;
+  return lists + "]";
 }
 
 }  // namespace
@@ -128,10 +131,10 @@ void Tokenize(ScoreService& service, std::string_view route, HttpRequest& reques
   const Call call = {service, route, TeiDialect().error, request, respond};
   const Result<Json> body = ParseObject(request.body);
   if (!body.ok()) return call.Refuse({body.status(), 400});
-  const Result<Json> lists = TokenizeAll(service, *body);
+  Result<std::string> lists = TokenizeAll(service, *body);
   if (!lists.ok()) return call.Refuse({lists.status()});
   HttpReply reply;
-  reply.body = Dump(*lists);
+  reply.body = std::move(*lists);
   RespondWith(respond, std::move(reply));
 }
 

@@ -10,6 +10,8 @@ namespace {
 
 using Parts = std::span<const std::string_view>;
 
+constexpr size_t kMostParts = 64;  // of a path with parameters: trying them all costs the square
+
 int HexDigit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
@@ -55,12 +57,13 @@ bool MatchParts(Parts wanted, Parts given, std::vector<std::string>* found) {
   return wanted[0] == given[0] && MatchParts(wanted.subspan(1), given.subspan(1), found);
 }
 
-// What the {…} of `pattern` match in `path`; nothing if it does not match.
-std::optional<std::vector<std::string>> MatchPath(std::string_view pattern, std::string_view path) {
+// What the {…} of `pattern` match in `path`, whose parts are given too; nothing if it does not match.
+std::optional<std::vector<std::string>> MatchPath(std::string_view pattern, std::string_view path,
+                                                  Parts parts) {
   std::vector<std::string> found;
   const bool matches = pattern.find('{') == std::string_view::npos
                            ? pattern == path
-                           : MatchParts(Split(pattern, '/'), Split(path, '/'), &found);
+                           : parts.size() <= kMostParts && MatchParts(Split(pattern, '/'), parts, &found);
   return matches ? std::optional(std::move(found)) : std::nullopt;
 }
 
@@ -68,11 +71,13 @@ std::optional<std::vector<std::string>> MatchPath(std::string_view pattern, std:
 
 Router::Match Router::Find(std::string_view method, std::string_view path) const {
   Match match;
+  const std::vector<std::string_view> given = Split(path, '/');
   for (const Route& route : routes_) {
-    auto parts = MatchPath(route.pattern, path);
+    auto parts = MatchPath(route.pattern, path, given);
     if (!parts) continue;
     if (route.method == method || (method == "HEAD" && route.method == "GET"))
-      return {&route, std::move(*parts), ""};
+      return {&route, std::move(*parts), "", route.error};
+    match.error = match.error != nullptr ? match.error : route.error;
     if (match.allow.find(route.method) == std::string::npos)
       match.allow += (match.allow.empty() ? "" : ", ") + route.method;
   }

@@ -15,7 +15,7 @@ enum class Access { kOpen, kKey, kAdmin };
 struct Route {
   std::string method;  // GET serves HEAD too
   // "/v2/models/{m}/infer": {…} matches one or more non-empty parts of the path, percent-decoded (names of
-  // models have slashes). Of several patterns that match, the one added first wins.
+  // models have slashes; a path may have 64 parts). Of several patterns that match, the one added first wins.
   std::string pattern;
   Handler handler;
   ErrorBody error;  // for failures before the handler runs: body too large, …
@@ -28,6 +28,7 @@ class Router {
     const Route* route = nullptr;
     std::vector<std::string> parts;
     std::string allow;  // methods that the path has, when the method is not among them; "" = no such path
+    ErrorBody error = nullptr;  // of the path's dialect; null = no such path
   };
 
   // `fallback` writes the errors of paths that have no route.

@@ -10,7 +10,7 @@ namespace rerankd::serving {
 namespace {
 
 struct ScoreCall {
-  std::vector<TextPair> pairs;
+  ScoreRequest texts;
   std::string model;
   bool raw = false;
   TextLimits limits;
@@ -28,18 +28,14 @@ Result<std::vector<std::string>> ReadTexts(const Json& body, const char* key) {
   return texts;
 }
 
-Result<std::vector<TextPair>> Combine(std::vector<std::string> left, std::vector<std::string> right) {
+Result<ScoreRequest> Combine(std::vector<std::string> left, std::vector<std::string> right) {
   if (left.size() != 1 && left.size() != right.size())
     return InvalidArgument("the two lists must be 1 and N or N and N texts long, not " +
                            std::to_string(left.size()) + " and " + std::to_string(right.size()));
-  std::vector<TextPair> pairs;
-  pairs.reserve(right.size());
-  for (size_t i = 0; i < right.size(); ++i)
-    pairs.emplace_back(left[left.size() == 1 ? 0 : i], std::move(right[i]));
-  return pairs;
+  return ScoreRequest::ForQueries(std::move(left), std::move(right));
 }
 
-Result<std::vector<TextPair>> ReadPairs(const Json& body) {
+Result<ScoreRequest> ReadPairs(const Json& body) {
   for (const auto& [left, right] : kSpellings) {
     if (Find(body, left) == nullptr || Find(body, right) == nullptr) continue;
     RERANKD_ASSIGN_OR_RETURN(auto queries, ReadTexts(body, left));
@@ -53,7 +49,7 @@ Result<std::vector<TextPair>> ReadPairs(const Json& body) {
 
 Result<ScoreCall> ReadScoreCall(const Json& body) {
   ScoreCall call;
-  RERANKD_ASSIGN_OR_RETURN(call.pairs, ReadPairs(body));
+  RERANKD_ASSIGN_OR_RETURN(call.texts, ReadPairs(body));
   RERANKD_ASSIGN_OR_RETURN(call.model, OptionalString(body, "model", ""));
   RERANKD_ASSIGN_OR_RETURN(const bool older, OptionalBool(body, "activation", true));  // vLLM's older name
   RERANKD_ASSIGN_OR_RETURN(const bool activate, OptionalBool(body, "use_activation", older));
@@ -72,7 +68,7 @@ Result<HttpReply> MakeScoreReply(const Answer& answer, const ModelInfo& model, b
                     {"score", ScoreJson(scores[i])},
                     {"tokens", answer.result.tokens[i]},
                     {"truncated", answer.result.truncated[i] != 0}});
-  const int64_t tokens = answer.result.counts.real;
+  const int64_t tokens = UsageTokens(answer.result);
   HttpReply reply;
   reply.body = Dump({{"id", "score-" + NewId()},
                      {"object", "list"},
@@ -113,7 +109,7 @@ void Score(ScoreService& service, std::string_view route, HttpRequest& request, 
   if (!body.ok()) return call.Refuse({body.status(), 400});
   Result<ScoreCall> asked = ReadScoreCall(*body);
   if (!asked.ok()) return call.Refuse({asked.status()});
-  ScoreRequest score = ScoreRequest::ForPairs(std::move(asked->pairs));
+  ScoreRequest score = std::move(asked->texts);
   score.pair_options = asked->limits.pair;
   score.overflow = asked->limits.overflow;
   SubmitCall(call, asked->model, std::move(score),
