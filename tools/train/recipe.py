@@ -120,7 +120,8 @@ def prepare(name: str, data: pathlib.Path, work: pathlib.Path) -> tuple[list[poo
     text.queries.extend(queries)
     text.source.extend(sources)
     texts = _encoded(text)
-    signals = pools.Signals(texts.queries, lexical.LexicalScorer(texts.passages, VOCABULARY), *stage.vectors(texts, work))
+    scorer = lexical.LexicalScorer(texts.passages, VOCABULARY)
+    signals = pools.Signals(texts.queries, scorer, *stage.vectors(texts, work))
     rng = np.random.default_rng((SEED, 2))
     return pools.build(text, signals, stage.mining, stage.labels, first_synthetic, rng), texts
 
@@ -186,7 +187,7 @@ def _refined(work: pathlib.Path, name: str) -> pathlib.Path:
 
 
 def export(name: str, start: pathlib.Path, work: pathlib.Path, out: pathlib.Path):
-    """Writes the latest checkpoint of the last stage of `name` to `out/name` in the storage format, and as it is to `work`.
+    """Writes the latest checkpoint of `name`'s last stage to `out/name` in the storage format, and as it is to `work`.
 
     start: packed first stage; its log is copied.
     """

