@@ -19,7 +19,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python tools/train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = sorted(recipe.SCHEDULES)
+    names = sorted(recipe.FIRST_STAGES)
     path = pathlib.Path
     parser.add_argument("--data", type=path, required=True, help="folder that holds the training data (README.md)")
     parser.add_argument("--out", type=path, required=True, help="folder the model directories are written to")
@@ -30,7 +30,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--first-stage",
         type=path,
-        help="folder of packed models to refine, instead of training the first stage (for example models/ of a commit)",
+        help="folder of packed models to refine, instead of training the first stage (for example models/ of a commit);"
+        " only of models that have a second stage",
     )
     parser.add_argument(
         "--threads",
@@ -45,15 +46,12 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def train(arguments: argparse.Namespace, starts: pathlib.Path) -> bool:
-    """Both stages of all models asked for; False if it was stopped."""
-    if not arguments.first_stage:
-        pools, texts = recipe.prepare(arguments.data, arguments.work)
-        if not all(recipe.train(name, pools, texts, arguments.work, arguments.threads) for name in arguments.models):
-            return False
-    return all(
-        recipe.refine(name, starts / name, arguments.data, arguments.work, arguments.threads)
-        for name in arguments.models
-    )
+    """The stages of all models asked for; False if it was stopped."""
+    data, work, threads = arguments.data, arguments.work, arguments.threads
+    if not arguments.first_stage and not all(recipe.train(name, data, work, threads) for name in arguments.models):
+        return False
+    refined = [name for name in arguments.models if name in recipe.REFINEMENTS]
+    return all(recipe.refine(name, starts / name, data, work, threads) for name in refined)
 
 
 def main() -> int:

@@ -14,6 +14,7 @@ GROUP_SIZE = 8
 # A group takes one candidate from each stretch of the ranked pool (fractions of its length):
 # dense at the top, where reranking decides, and down to the random candidates.
 STRATA = (0.0, 0.04, 0.10, 0.20, 0.35, 0.55, 0.80, 0.90, 1.0)
+# How often a group's query is of each kind; kinds without pools are left out.
 KIND_SHARES = {
     pools.Kind.RUN: 0.45,
     pools.Kind.PAIR: 0.25,
@@ -34,11 +35,17 @@ class Group:
 class GroupStream:
     """Draws the groups of any step; stateless apart from the pools."""
 
-    def __init__(self, all_pools: list[pools.Pool], seed: int, groups_per_step: int):
-        self._by_kind = {k: [p for p in all_pools if p.kind == k] for k in KIND_SHARES}
-        self._kinds = [k for k in KIND_SHARES if self._by_kind[k]]
-        shares = np.array([KIND_SHARES[k] for k in self._kinds])
-        self._shares = shares / shares.sum()
+    def __init__(
+        self,
+        all_pools: list[pools.Pool],
+        seed: int,
+        groups_per_step: int,
+        shares: dict[pools.Kind, float] = KIND_SHARES,
+    ):
+        self._by_kind = {k: [p for p in all_pools if p.kind == k] for k in shares}
+        self._kinds = [k for k in shares if self._by_kind[k]]
+        of_kinds = np.array([shares[k] for k in self._kinds])
+        self._shares = of_kinds / of_kinds.sum()
         self._seed = seed
         self._groups_per_step = groups_per_step
 

@@ -9,6 +9,7 @@ import json
 
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 import transformers
 
@@ -19,6 +20,8 @@ import lexical
 import pools
 import quantization
 import sampling
+import sparse_teacher
+import students
 import synthetic
 import trainer
 
@@ -167,6 +170,68 @@ def test_lexical_score_is_higher_where_more_query_words_stand():
     assert score[0] <= 1.0
 
 
+def test_the_best_passages_are_those_of_the_highest_scores():
+    rng = np.random.default_rng(6)
+    passages = [rng.integers(16, size=12) for _ in range(50)]
+    queries = [rng.integers(16, size=3) for _ in range(4)]
+    scorer = lexical.LexicalScorer(passages, 16)
+    for query, best in zip(queries, scorer.best(queries, 5), strict=True):
+        scores = scorer.score(query, np.arange(50))
+        assert sorted(scores[best].tolist()) == pytest.approx(np.sort(scores)[-5:].tolist())
+
+
+def some_signals(vectors) -> pools.Signals:
+    """Two queries and 30 passages; `vectors` makes what is stored of a dense matrix."""
+    rng = np.random.default_rng(7)
+    passages = [rng.integers(16, size=6) for _ in range(30)]
+    matrices = [np.maximum(rng.normal(size=(count, 8)), 0.0).astype(np.float32) for count in (2, 30)]
+    queries = [np.array([3]), np.array([5, 6])]
+    return pools.Signals(queries, lexical.LexicalScorer(passages, 16), *map(vectors, matrices))
+
+
+def first_stage_pools(signals: pools.Signals, mining: pools.Mining) -> list[pools.Pool]:
+    text = corpus.TrainingText(["p"] * 30, ["with a passage", "without"], source=[29, -1], runs={}, judgements={})
+    weights = pools.LabelWeights(similarity=2.0, lexical=1.0, splade=0.0, splade_centre=0.0, grade=0.5)
+    return pools.build(text, signals, mining, weights, first_synthetic=2, rng=np.random.default_rng(0))
+
+
+def test_sparse_vectors_give_the_pools_of_dense_ones():
+    mining = pools.Mining(nearest=5, lexical=4, least_similarity=0.0)
+    dense = first_stage_pools(some_signals(np.asarray), mining)
+    sparse = first_stage_pools(some_signals(scipy.sparse.csr_matrix), mining)
+    assert [p.kind for p in dense] == [pools.Kind.PAIR, pools.Kind.MINED]
+    for a, b in zip(dense, sparse, strict=True):
+        assert a.passages.tolist() == b.passages.tolist()
+        assert a.targets.tolist() == pytest.approx(b.targets.tolist(), abs=1e-5)
+
+
+def test_candidates_are_the_nearest_and_the_best_by_words_and_the_own_passage():
+    signals = some_signals(np.asarray)
+    pool = first_stage_pools(signals, pools.Mining(nearest=3, lexical=2, least_similarity=0.0))[0]
+    similarities = signals.similarity(0, np.arange(30))
+    assert {29, *np.argsort(-similarities)[:3].tolist()} <= set(pool.passages.tolist())
+    assert set(signals.scorer.best(signals.query_ids[:1], 2)[0].tolist()) <= set(pool.passages.tolist())
+
+
+def test_a_query_without_a_near_passage_is_left_out_unless_it_has_its_own():
+    pool_list = first_stage_pools(some_signals(np.asarray), pools.Mining(nearest=3, lexical=0, least_similarity=1e3))
+    assert [p.query for p in pool_list] == [0]
+
+
+def test_sparse_weights_are_the_largest_logit_of_each_piece_that_was_asked_for():
+    torch.manual_seed(8)
+    config = small_model().config
+    model = transformers.BertForMaskedLM(config).eval()
+    texts = [np.arange(110, 110 + length) for length in (3, 9, 5)]
+    pieces = np.array([2, 50, 120, 199])
+    found = sparse_teacher._weights(model, texts, pieces, threads=2).toarray()
+    for text, weights in zip(texts, found, strict=True):
+        logits = model(**encoding.pad_batch([encoding.single_ids(text, 24)])).logits[0]
+        expected = torch.log1p(torch.relu(logits.amax(dim=0)))[pieces]
+        assert weights.tolist() == pytest.approx(expected.tolist(), abs=1e-5)
+    assert found.max() > 0.0
+
+
 def test_second_stage_labels_follow_the_run_and_the_judgements():
     text = corpus.TrainingText(
         passages=["p"] * 30,
@@ -184,6 +249,18 @@ def test_second_stage_labels_follow_the_run_and_the_judgements():
     assert wanted[1] > wanted[2] > wanted[0]  # By the SPLADE run; 0 is not in it.
     assert wanted[3] > wanted[2]  # Last of the run, but judged perfect.
     assert wanted[4] > wanted[0]  # Grade 0 is -4, less bad than what no signal wants.
+
+
+# --- Students -----------------------------------------------------------------------------------
+
+
+def test_the_trunk_of_a_masked_language_model_is_read_under_old_names():
+    weights = {f"bert.{name}": weight for name, weight in small_model().bert.state_dict().items()}
+    old = {name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): weight
+           for name, weight in weights.items()}  # fmt: skip
+    read = students.trunk_weights(old | {"cls.predictions.bias": torch.zeros(200)})
+    assert read.keys() == small_model().bert.state_dict().keys()
+    assert all(torch.equal(read[name.removeprefix("bert.")], weight) for name, weight in weights.items())
 
 
 # --- Sampling and training ----------------------------------------------------------------------
@@ -207,6 +284,11 @@ def test_a_step_depends_on_its_number_and_the_seed_only():
     assert step(1, 5) == step(1, 5)
     assert step(1, 5) != step(1, 6)
     assert step(1, 5) != step(2, 5)
+
+
+def test_kinds_without_a_share_are_never_drawn():
+    stream = sampling.GroupStream(some_pools(), 1, 64, {pools.Kind.PAIR: 1.0, pools.Kind.MINED: 1.0})
+    assert {group.query % 4 for group in stream.step(0)} == {pools.Kind.PAIR, pools.Kind.MINED}
 
 
 def test_the_loss_is_zero_for_the_wanted_scores_and_grows_with_a_wrong_order():
@@ -246,6 +328,23 @@ def test_the_number_of_threads_changes_nothing(tmp_path):
     train(tmp_path / "one", SCHEDULE, threads=1)
     train(tmp_path / "two", SCHEDULE, threads=2)
     assert log_of(tmp_path / "one") == log_of(tmp_path / "two")
+
+
+def test_groups_computed_together_have_the_gradient_of_groups_alone(tmp_path):
+    alone = trainer.Trainer(small_model(), SCHEDULE, tmp_path / "alone")
+    schedule = dataclasses.replace(SCHEDULE, groups_per_task=2, pairs_per_batch=16)
+    together = trainer.Trainer(small_model(), schedule, tmp_path / "together")
+    groups = sampling.GroupStream(some_pools(), 1, 2).step(0)
+    (first, of_first), (second, of_second) = (alone._gradients([group], some_texts()) for group in groups)
+    loss, gradients = together._gradients(groups, some_texts())
+    assert loss == pytest.approx((first + second) / 2, rel=1e-5)
+    for whole, a, b in zip(gradients, of_first, of_second, strict=True):
+        assert torch.allclose(whole, (a + b) / 2, atol=1e-6)
+
+
+def test_tasks_that_do_not_fill_a_step_are_refused():
+    with pytest.raises(ValueError, match="2 groups of a step do not fill tasks of 3"):
+        dataclasses.replace(SCHEDULE, groups_per_task=3)
 
 
 def test_frozen_weights_stay_and_others_move(tmp_path):

@@ -34,7 +34,8 @@ class Cycle:
 class Schedule:
     """How long and how fast to train: cycles one after the other, each rising over `warmup` steps.
 
-    A finished run can be continued by one more cycle without changing its earlier steps.
+    A finished run can be continued by one more cycle without changing its earlier steps. A group of a small model is
+    little work: larger tasks and batches are for it.
     """
 
     cycles: tuple[Cycle, ...]
@@ -43,6 +44,12 @@ class Schedule:
     max_length: int
     frozen: tuple[str, ...] = ()
     weight_decay: float = 0.01
+    groups_per_task: int = 1  # Computed together by one thread.
+    pairs_per_batch: int = 4  # The pairs of a task run in padded batches of this many.
+
+    def __post_init__(self):
+        if self.groups_per_step % self.groups_per_task:
+            raise ValueError(f"{self.groups_per_step} groups of a step do not fill tasks of {self.groups_per_task}")
 
     @property
     def steps(self) -> int:
@@ -63,7 +70,6 @@ class Schedule:
 
 TEMPERATURE = 2.0
 POINTWISE_WEIGHT = 0.1
-_CHUNK_PAIRS = 4
 _CLIP = 1.0
 CHECKPOINT_SECONDS = 120.0
 CHECKPOINT_NAME = "checkpoint.pt"
@@ -131,28 +137,31 @@ class Trainer:
         started = time.monotonic()
         rate = self._schedule.rate_at(self._step)
         self._optimizer.param_groups[0]["lr"] = rate
-        losses, gradients = zip(*workers.map(lambda group: self._gradients(group, texts), groups))
-        for parameter, of_groups in zip(self._trained, zip(*gradients)):
-            parameter.grad = functools.reduce(torch.Tensor.add_, of_groups).div_(len(groups))
+        size = self._schedule.groups_per_task
+        tasks = [groups[i : i + size] for i in range(0, len(groups), size)]
+        losses, gradients = zip(*workers.map(lambda task: self._gradients(task, texts), tasks))
+        for parameter, of_tasks in zip(self._trained, zip(*gradients)):
+            parameter.grad = functools.reduce(torch.Tensor.add_, of_tasks).div_(len(tasks))
         torch.nn.utils.clip_grad_norm_(self._trained, _CLIP)
         self._optimizer.step()
         loss = round(sum(losses) / len(losses), 5)
         seconds = round(time.monotonic() - started, 2)
         return {"step": self._step, "loss": loss, "rate": float(f"{rate:.3g}"), "seconds": seconds}
 
-    def _gradients(self, group: sampling.Group, texts: "PairTexts") -> tuple[float, tuple[torch.Tensor, ...]]:
-        """Loss of one group and its gradient for each trained parameter.
+    def _gradients(self, task: list[sampling.Group], texts: "PairTexts") -> tuple[float, tuple[torch.Tensor, ...]]:
+        """Mean loss of a task's groups and its gradient for each trained parameter.
 
         Runs on one thread and touches no shared gradient, so a step is the same for any number of
-        threads: the sum over groups is taken in their order.
+        threads: the sum over tasks is taken in their order.
         """
-        scores = self._scores(texts.rows(group, self._schedule.max_length))
-        loss = distillation_loss(scores[None], torch.from_numpy(group.targets)[None])
+        rows = [row for group in task for row in texts.rows(group, self._schedule.max_length)]
+        targets = torch.from_numpy(np.stack([group.targets for group in task]))
+        loss = distillation_loss(self._scores(rows).view_as(targets), targets)
         return loss.item(), torch.autograd.grad(loss, self._trained)
 
     def _scores(self, rows: list[tuple[np.ndarray, np.ndarray]]) -> torch.Tensor:
-        """Logits of pairs in their order, float32 [pairs]; run in chunks of similar length."""
-        chunks = encoding.batches_by_length(rows, _CHUNK_PAIRS)
+        """Logits of pairs in their order, float32 [pairs]; run in batches of similar length."""
+        chunks = encoding.batches_by_length(rows, self._schedule.pairs_per_batch)
         batches = [encoding.pad_batch([rows[r] for r in chunk]) for chunk in chunks]
         logits = [forward.logits(self._model, batch).squeeze(-1) for batch in batches]
         order = torch.argsort(torch.tensor([r for chunk in chunks for r in chunk]))
