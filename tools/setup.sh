@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Installs what is missing on a Debian 12 machine, asking for nothing: tools/setup.sh build [backends] [test] [heavy]
-# Groups: build = compiler and libraries; backends = what the engines of `make backends` need besides themselves; test =
-# formatter, fuzzing compiler, a Python environment under build/venv; heavy = clang-tidy, and what the heavy tests drive: Prometheus, and other people's clients (build/venv-heavy). Why each is
-# needed: docs/dependencies.md.
+# Groups: build = compiler and libraries; backends = what the engines of `make backends` need besides themselves;
+# test = formatter, fuzzing compiler, a Python environment under build/venv; heavy = clang-tidy, and what the heavy
+# tests drive: Prometheus, and other people's clients (build/venv-heavy). Why each is needed: docs/dependencies.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 build_packages=(cmake ninja-build g++ ccache mold pkg-config
-  libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
+  libabsl-dev libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
   libboost1.81-dev
   libdnnl-dev libyaml-cpp-dev libcli11-dev libspdlog-dev libfmt-dev nlohmann-json3-dev prometheus-cpp-dev zlib1g-dev
   libcurl4-openssl-dev libssl-dev libgtest-dev libgmock-dev python3)

@@ -42,8 +42,8 @@ int Run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  // Debian builds absl without NDEBUG, and gRPC's locks are absl's: each looks for cycles. Without it a
-  // server answers about a tenth more small gRPC requests.
+  // Debian builds absl without NDEBUG, and gRPC's locks are absl's: each would look for cycles of locks,
+  // which is work for every small request.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   std::signal(SIGPIPE, SIG_IGN);  // a reader that left is an error of write(), not the end of the process
   try {

@@ -53,6 +53,7 @@ class LocalEngine final : public Engine {
     std::string precision;
     for (const InstanceInfo& instance : instances_) {
       if (instance.caps.name != "native") continue;
+      if (threads > 0 && instance.caps.precision != precision) return;  // no one peak for all of them
       threads += instance.workers;
       precision = instance.caps.precision;
     }

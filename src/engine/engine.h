@@ -63,7 +63,8 @@ class Engine {
   virtual const std::vector<InstanceInfo>& instances() const = 0;
   virtual EngineStats stats() const = 0;
 
-  // Measures stats().peak_multiply_adds_per_s where the native backend runs, on as many threads as it has.
+  // Measures stats().peak_multiply_adds_per_s where the native backend runs, in one precision, on as many
+  // threads as it has.
   // Takes about 50 ms of all cores: before the first request.
   virtual void MeasurePeak() {}
 };

@@ -120,6 +120,13 @@ TEST(Engine, CountsMultiplyAddsAndMeasuresThePeakWhenAsked) {
   const auto fake = Make(TinySettings("fake"));
   fake->MeasurePeak();
   EXPECT_EQ(fake->stats().peak_multiply_adds_per_s, 0) << "not of our engine";
+  Settings mixed = TinySettings();
+  mixed.instances.push_back(mixed.instances[0]);
+  mixed.instances[0].precision = "fp32";
+  mixed.instances[1].precision = "int8";
+  const auto both = Make(mixed);
+  both->MeasurePeak();
+  EXPECT_EQ(both->stats().peak_multiply_adds_per_s, 0) << "one peak for two precisions";
 }
 
 TEST(Engine, DescribesWhatRuns) {

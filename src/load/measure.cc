@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <memory>
 #include <utility>
 
@@ -328,6 +329,7 @@ Result<MaxRateResult> FindMaxRate(const LoadOptions& asked, const std::atomic<bo
   RERANKD_ASSIGN_OR_RETURN(result.capacity, session->MeasureCapacity());
   RateSearch search(kFirstShare * result.capacity.requests_per_s);
   const double seconds = asked.duration_s.value_or(kDefaultSeconds);
+  std::map<double, LoadResult> met;  // by rate, the last: one found later may be taken back
   for (auto rate = search.Next(); rate && !interrupt.load(); rate = search.Next()) {
     options.duration_s = std::max(seconds, kFewestOfTrial / *rate);
     bool cut = false;
@@ -337,11 +339,11 @@ Result<MaxRateResult> FindMaxRate(const LoadOptions& asked, const std::atomic<bo
     result.trials.push_back(TrialOf(*rate, trial, cut));
     search.Record(*rate, result.trials.back().met);
     report(result.trials.back());
-    if (search.found() == *rate) result.best = std::move(trial);
+    if (result.trials.back().met) met.insert_or_assign(*rate, std::move(trial));
   }
   result.rate = search.found();
   result.confirmed = search.confirmed();
-  if (!result.best || result.best->rate != result.rate) result.best.reset();
+  if (const auto best = met.find(result.rate); best != met.end()) result.best = std::move(best->second);
   result.interrupted = interrupt.load();
   return result;
 }

@@ -90,7 +90,7 @@ struct MaxRateResult {
   std::vector<RateTrial> trials;   // in the order in which they were run
   double rate = 0;                 // the highest that keeps the limit; 0 = none was found
   bool confirmed = false;          // in two trials
-  std::optional<LoadResult> best;  // the last trial at `rate`
+  std::optional<LoadResult> best;  // the last trial that kept the limit at `rate`
   bool interrupted = false;
 };
 
