@@ -33,7 +33,8 @@ ROWS = [("native", "fp32", ""), ("native", "int8", ""), ("onnx", "fp32", ""), ("
 def run(command, **options):
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, **options)
     if done.returncode != 0:
-        raise RuntimeError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "failed without a word")
+        reason = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "failed without a word"
+        raise RuntimeError(reason.replace(f"{ROOT}/", ""))
     return done.stdout
 
 
