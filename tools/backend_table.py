@@ -33,7 +33,8 @@ ROWS = [("native", "fp32", ""), ("native", "int8", ""), ("onnx", "fp32", ""), ("
 def run(command, **options):
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, **options)
     if done.returncode != 0:
-        raise RuntimeError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "failed without a word")
+        reason = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "failed without a word"
+        raise RuntimeError(reason.replace(f"{ROOT}/", ""))
     return done.stdout
 
 
@@ -82,17 +83,18 @@ class Row:
         command = [self.args.rerankd, "bench", "--model", self.args.model, "--only", "text", "--pairs", pairs, "--threads",
                    self.args.threads, "--rounds", 1, "--json", "--quiet", *self.flags]  # fmt: skip
         result = json.loads(run(command + (["--data", self.args.data] if self.args.data else [])))
-        if len(result["end_to_end"]) != 1:
+        samples = [sample for sample in result["end_to_end"] if sample["workload"] == "text"]
+        if len(samples) != 1:
             raise RuntimeError("; ".join(result["notes"]))
         self.state["details"] = result["backend"]
-        self.state.setdefault("pairs_per_s", []).append(result["end_to_end"][0]["pairs_per_s"])
+        self.state.setdefault("pairs_per_s", []).append(samples[0]["pairs_per_s"])
         self.state["pairs"] = pairs
         return result["machine"]
 
     def cells(self):
         s = self.state
-        if "reason" in s:
-            return [self.name, "-", "-", "-", "-", "-", s["reason"]]
+        if "max_difference" not in s:
+            return [self.name, "-", "-", "-", "-", "-", s.get("reason", "not measured")]
         rates = s.get("pairs_per_s", [])
         speed = f"{statistics.median(rates):.1f} ({min(rates):.1f} to {max(rates):.1f})" if rates else "-"
         ndcg = f"{s['ndcg']:.4f}" if "ndcg" in s else "-"
