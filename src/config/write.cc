@@ -67,10 +67,6 @@ Precision: `model.precision` beats the older keys, and disagreeing with one in t
 then `quantized`/`quantization_mode`, then the block of the backend that runs (`mps.fp16`, `mlx.bits`, `compiled.fp16`), then `use_fp16`.
 )";
 
-}  // namespace
-
-namespace {
-
 std::string SectionOf(const SettingRow& row) {
   const size_t dot = row.key.find('.');
   return dot == std::string::npos ? "" : row.key.substr(0, dot);

@@ -34,9 +34,8 @@ std::string DatasetText(const load::DatasetInfo& d) {
 
 std::string LengthsText(const TokenLengths& t) {
   return fmt::format(
-      "| Tokens of a pair | mean {:.1f}, min {:.0f}, P50 {:.0f}, P95 {:.0f}, P99 {:.0f}, max {:.0f} (first "
-      "{} pairs, uncut, "
-      "special tokens included) |\n",
+      "| Tokens of a pair | mean {:.1f}, min {:.0f}, P50 {:.0f}, P95 {:.0f}, P99 {:.0f}, max {:.0f} "
+      "(first {} pairs, uncut, special tokens included) |\n",
       t.mean, t.min, t.p50, t.p95, t.p99, t.max, t.pairs);
 }
 
@@ -123,17 +122,14 @@ std::string Tokens(const RunRecord& run, const ServerMetrics& metrics) {
   if (rows.empty()) return "";
   std::string text =
       "## Tokens\n\n| Batch | Conc | Tokens/pair | Real tokens/s | Computed tokens/s | Padding waste (%) | "
-      "Share of "
-      "peak (%) |\n"
-      "|-------|------|-------------|---------------|-------------------|-------------------|----------------"
-      "---"
-      "|\n" +
+      "Share of peak (%) |\n"
+      "|-------|------|-------------|---------------|-------------------|-------------------|"
+      "-------------------|\n" +
       rows + "\n";
   if (metrics.peak_multiply_adds_per_s > 0)
     text += fmt::format(
         "Peak: {:.1f} billion multiply-adds/s, measured on this machine with the instructions of this "
-        "precision "
-        "when the server started.\n\n",
+        "precision when the server started.\n\n",
         metrics.peak_multiply_adds_per_s / 1e9);
   if (metrics.padded_waste_pct >= 0)
     text += fmt::format(
