@@ -7,7 +7,7 @@
 `describe` measures what does not depend on the machine's speed: distances to the native fp32 scores, Spearman with them, and
 with the bundled trained model nDCG@10 of the demo. Each `round` measures every row once, in turn, each in a fresh process
 (`rerankd bench --rounds 1`), on a quiet machine. Both keep what they have in OUT.json and write the table OUT.md anew. What is
-not here becomes a row with its reason.
+not here, or fails, becomes a row with its reason.
 """
 
 import argparse
@@ -98,8 +98,9 @@ class Row:
         rates = s.get("pairs_per_s", [])
         speed = f"{statistics.median(rates):.1f} ({min(rates):.1f} to {max(rates):.1f})" if rates else "-"
         ndcg = f"{s['ndcg']:.4f}" if "ndcg" in s else "-"
+        notes = [s.get("details", "")] + [f"{what}: {s[key]}" for what, key in (("speed", "no_speed"), ("nDCG", "no_ndcg")) if key in s]
         return [self.name, speed, f"{s['max_difference']:.1e}", f"{s['rms_difference']:.1e}", f"{s['spearman']:.4f}", ndcg,
-                s.get("details", "") + ("; nDCG: " + s["no_ndcg"] if "no_ndcg" in s else "")]  # fmt: skip
+                "; ".join(filter(None, notes))]  # fmt: skip
 
 
 def spearman(a, b):
@@ -130,7 +131,11 @@ def measure(rows, state):
     for row in rows:
         if "reason" not in row.state and "demo_seconds" in row.state:
             print(row.name, file=sys.stderr)
-            state["machine"] = row.sample()
+            try:
+                state["machine"] = row.sample()
+                row.state.pop("no_speed", None)
+            except RuntimeError as error:
+                row.state["no_speed"] = str(error)
             yield
 
 
