@@ -4,12 +4,13 @@ JOBS ?= $(shell nproc)
 RERANKD = $(BUILD)/apps/rerankd/rerankd
 SOURCES = $(shell git ls-files '*.cc' '*.h')
 
-.PHONY: help backends browser demo build test test-heavy unit e2e clients fuzz format check-format tidy asan tsan setup clean
+.PHONY: help arm64 backends browser demo build test test-heavy unit e2e clients fuzz format check-format tidy asan tsan setup clean
 
 help:
 	@echo "make demo        install what is missing, build, serve the bundled model, run a small experiment, show its report"
 	@echo "make test        all tests (install, release build, unit, parity, end to end, short fuzzing)"
-	@echo "make test-heavy  other people's clients, Prometheus, sanitizers, longer fuzzing"
+	@echo "make test-heavy  other people's clients, Prometheus, sanitizers, longer fuzzing, the kernels of aarch64 in an emulator"
+	@echo "make arm64       only those kernels: cross-built, their tests under qemu (docs/engine.md)"
 	@echo "make backends    get PyTorch, ONNX Runtime, OpenVINO and MLX, build the plugins that run models on them (docs/backends.md)"
 	@echo "make build       only build; the binary is $(RERANKD)"
 
@@ -59,7 +60,7 @@ test-heavy:
 	@tools/setup.sh build test heavy
 	@$(MAKE) --no-print-directory clients
 	@$(MAKE) --no-print-directory asan tsan
-	@$(MAKE) --no-print-directory browser
+	@$(MAKE) --no-print-directory browser arm64
 	@FUZZ_SERVING=ON $(MAKE) --no-print-directory fuzz FUZZ_SECONDS=60
 
 # Debian's gRPC is not instrumented: the thread sanitizer does not see its locks and takes every call for a race.
@@ -69,6 +70,13 @@ asan tsan:
 	cmake --build build/$@ -j $(JOBS)
 	LSAN_OPTIONS=suppressions=$(CURDIR)/cmake/lsan.supp:print_suppressions=0 \
 	ctest --test-dir build/$@ --output-on-failure -j 1 $(if $(NOT_UNDER_$@),-E '$(NOT_UNDER_$@)')
+
+# The kernels of aarch64, cross-built; their tests run on three emulated CPUs.
+arm64:
+	@tools/setup.sh build arm64
+	cmake --preset aarch64 >/dev/null
+	cmake --build build/aarch64 -j $(JOBS) --target kernels_test
+	ctest --test-dir build/aarch64 --output-on-failure -j $(JOBS)
 
 tidy: $(BUILD)/build.ninja
 	@tools/tidy.sh $(BUILD)

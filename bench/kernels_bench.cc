@@ -22,12 +22,15 @@ std::vector<float> Random(size_t count) {
   return values;
 }
 
-// Floating-point operations a second.
-double Peak(const KernelSet& kernels) {
+// Operations a second, with the instructions of that precision.
+double Peak(const KernelSet& kernels, Precision precision) {
+  const auto loop = precision == Precision::kInt8   ? kernels.int8_peak
+                    : precision == Precision::kBf16 ? kernels.bf16_peak
+                                                    : kernels.peak;
   long rounds = 10000;
   for (;; rounds *= 2) {
     const TimePoint start = SteadyClock::Get().Now();
-    const double flops = kernels.peak(rounds);
+    const double flops = loop(rounds);
     const double seconds = ToSeconds(SteadyClock::Get().Now() - start);
     if (seconds > 0.03) return flops / seconds;
   }
@@ -35,8 +38,9 @@ double Peak(const KernelSet& kernels) {
 
 // Runs `step` until the library has seen enough; `flops` an iteration.
 template <typename Step>
-void Measure(benchmark::State& state, const KernelSet& kernels, double flops, const Step& step) {
-  const double peak = Peak(kernels);
+void Measure(benchmark::State& state, const KernelSet& kernels, Precision precision, double flops,
+             const Step& step) {
+  const double peak = Peak(kernels, precision);
   for (auto _ : state) step();
   const double done = flops * static_cast<double>(state.iterations());
   state.counters["GFLOP/s"] = benchmark::Counter(done * 1e-9, benchmark::Counter::kIsRate);
@@ -49,18 +53,45 @@ struct GemmCase {
   PostOp post;
 };
 
-void BenchGemm(benchmark::State& state, const KernelSet& kernels, GemmProvider provider, GemmCase c) {
+// How the product is made.
+struct GemmKind {
+  GemmProvider provider;
+  Precision precision;
+};
+
+// Rows and the room of their codes.
+struct CodedInput {
+  std::vector<float> values, scales;
+  std::vector<unsigned char> codes;
+  std::vector<int> zeros;
+  Rows rows;
+
+  CodedInput(const KernelSet& kernels, Precision precision, int count, int width)
+      : values(Random(static_cast<size_t>(count) * static_cast<size_t>(width))),
+        scales(static_cast<size_t>(count)),
+        zeros(static_cast<size_t>(count)) {
+    const int stride =
+        (width + kCodeAlignment - 1) / kCodeAlignment * kCodeAlignment * CodeBytes(kernels, precision);
+    codes.resize(static_cast<size_t>(count) * static_cast<size_t>(stride));
+    rows = {.values = values.data(), .stride = width};
+    if (codes.empty()) return;
+    rows.coded = {codes.data(), stride, scales.data(), zeros.data(), precision};
+    kernels.encode({values.data(), count, width, rows.coded});
+  }
+};
+
+void BenchGemm(benchmark::State& state, const KernelSet& kernels, GemmKind kind, GemmCase c) {
   const int rows = static_cast<int>(state.range(0));
   const size_t outputs = static_cast<size_t>(c.outputs), inputs = static_cast<size_t>(c.inputs);
   const std::vector<float> weight = Random(outputs * inputs), bias = Random(outputs);
-  std::vector<float> x = Random(static_cast<size_t>(rows) * inputs);
-  const Rows in = {.values = x.data(), .stride = c.inputs};
+  const CodedInput in(kernels, kind.precision, rows, c.inputs);
   std::vector<float> y(static_cast<size_t>(rows) * outputs);
   Arena arena;
-  const auto linear = MakeLinear({weight, bias, c.outputs, c.inputs, c.post}, {&kernels, provider, &arena});
+  const auto linear = MakeLinear({weight, bias, c.outputs, c.inputs, c.post},
+                                 {&kernels, kind.provider, &arena, kind.precision});
   if (!linear.ok()) return state.SkipWithError(linear.status().message().c_str());
-  Measure(state, kernels, 2.0 * rows * c.outputs * c.inputs,
-          [&] { (*linear)->Run(in, rows, y.data(), c.outputs); });
+  Measure(state, kernels, kind.precision, 2.0 * rows * c.outputs * c.inputs,
+          [&] { (*linear)->Run(in.rows, rows, y.data(), c.outputs); });
 }
 
 void BenchAttention(benchmark::State& state, const KernelSet& kernels) {
@@ -81,7 +112,7 @@ void BenchAttention(benchmark::State& state, const KernelSet& kernels) {
                               tokens,
                               heads,
                               size};
-  Measure(state, kernels, 4.0 * tokens * tokens * width, [&] { kernels.attention(args); });
+  Measure(state, kernels, Precision::kFp32, 4.0 * tokens * tokens * width, [&] { kernels.attention(args); });
 }
 
 // Row passes: time an element.
@@ -153,11 +184,15 @@ void RegisterSet(const KernelSet& kernels) {
                             {"ffn1_gelu", 1536, 384, PostOp::kGelu},
                             {"ffn1", 1536, 384, PostOp::kNone},
                             {"ffn2", 384, 1536, PostOp::kNone}};
+  std::vector<GemmKind> kinds = {{GemmProvider::kOwn, Precision::kFp32},
+                                 {GemmProvider::kOwn, Precision::kInt8}};
+  if (kernels.bf16_gemm != nullptr) kinds.push_back({GemmProvider::kOwn, Precision::kBf16});
+  if (ChooseGemm("onednn", kernels).ok()) kinds.push_back({GemmProvider::kOneDnn, Precision::kFp32});
   for (const GemmCase& c : cases) {
-    for (const GemmProvider provider : {GemmProvider::kOwn, GemmProvider::kOneDnn}) {
-      if (!ChooseGemm(GemmProviderName(provider), kernels).ok()) continue;
-      add("gemm/" + std::string(GemmProviderName(provider)) + "/" + c.name,
-          [&kernels, provider, c](auto& s) { BenchGemm(s, kernels, provider, c); })
+    for (const GemmKind kind : kinds) {
+      const std::string what =
+          std::string(GemmProviderName(kind.provider)) + "/" + std::string(PrecisionName(kind.precision));
+      add("gemm/" + what + "/" + c.name, [&kernels, kind, c](auto& s) { BenchGemm(s, kernels, kind, c); })
           ->Arg(2)
           ->Arg(42)
           ->Arg(128)

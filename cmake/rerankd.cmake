@@ -19,7 +19,7 @@ if(RERANKD_CCACHE)
       ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${RERANKD_CCACHE})
 endif()
 find_program(RERANKD_MOLD mold)
-if(RERANKD_MOLD)
+if(RERANKD_MOLD AND NOT CMAKE_CROSSCOMPILING)  # the cross compiler looks for its own linker
   add_link_options(-fuse-ld=mold)
 endif()
 if(RERANKD_SANITIZE)

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Installs what is missing on a Debian 12 machine, asking for nothing: tools/setup.sh build [backends] [test] [heavy]
+# Installs what is missing on a Debian 12 machine, asking for nothing: tools/setup.sh build [backends] [test] [heavy] [arm64]
 # Groups: build = compiler and libraries; backends = what the engines of `make backends` need besides themselves;
 # test = formatter, fuzzing compiler, a Python environment under build/venv; heavy = clang-tidy, and what the heavy
-# tests drive: Prometheus, and other people's clients (build/venv-heavy). Why each is needed: docs/dependencies.md.
+# tests drive: Prometheus, and other people's clients (build/venv-heavy);
+# arm64 = a cross compiler and an emulator for `make arm64`. Why each is needed: docs/dependencies.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,6 +14,7 @@ build_packages=(cmake ninja-build g++ ccache mold pkg-config
   libcurl4-openssl-dev libssl-dev libgtest-dev libgmock-dev python3)
 test_packages=(curl openssl clang-14 clang-format-14 libclang-rt-14-dev libbenchmark-dev libsimde-dev python3-venv git)
 backends_packages=(libopenblas-dev python3-venv)
+arm64_packages=(g++-aarch64-linux-gnu qemu-user)
 heavy_packages=(clang-tidy-14 chromium prometheus python3-venv)
 
 packages=()
@@ -20,12 +22,13 @@ for group in "$@"; do
   case "$group" in
     build) packages+=("${build_packages[@]}") ;;
     backends) packages+=("${backends_packages[@]}") ;;
+    arm64) packages+=("${arm64_packages[@]}") ;;
     test) packages+=("${test_packages[@]}") ;;
     heavy)
       packages+=("${heavy_packages[@]}")
       command -v npm >/dev/null || packages+=(nodejs npm)  # another Node than Debian's is as good
       ;;
-    *) echo "tools/setup.sh: unknown group '$group' (build, backends, test, heavy)" >&2; exit 2 ;;
+    *) echo "tools/setup.sh: unknown group '$group' (build, backends, test, heavy, arm64)" >&2; exit 2 ;;
   esac
 done
 

@@ -10,16 +10,24 @@
 
 #include "kernels/avx2/kernels_avx2.h"
 #include "kernels/avx512/kernels_avx512.h"
+#include "kernels/avx512bf16/kernels_avx512bf16.h"
 #include "kernels/avx512vnni/kernels_avx512vnni.h"
 #include "kernels/avxvnni/kernels_avxvnni.h"
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
+
+#include "kernels/neon/kernels_neon.h"
+#include "kernels/neondot/kernels_neondot.h"
+#include "kernels/neoni8mm/kernels_neoni8mm.h"
 #endif
 
 namespace rerankd {
 namespace {
 
 #if defined(__x86_64__)
-constexpr std::array<const KernelSet*, 5> kBuilt = {&scalar::kKernels, &avx2::kKernels, &avxvnni::kKernels,
-                                                    &avx512::kKernels, &avx512vnni::kKernels};
+constexpr std::array<const KernelSet*, 6> kBuilt = {&scalar::kKernels,     &avx2::kKernels,
+                                                    &avxvnni::kKernels,    &avx512::kKernels,
+                                                    &avx512vnni::kKernels, &avx512bf16::kKernels};
 
 bool HasAvx2() { return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0; }
 
@@ -35,6 +43,18 @@ bool HasAvxVnni() {
 }
 
 bool HasAvx512Vnni() { return HasAvx512() && __builtin_cpu_supports("avx512vnni") != 0; }
+
+// clang 14 does not know its name either.
+bool HasAvx512Bf16() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return HasAvx512Vnni() && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax >> 5 & 1) != 0;
+}
+#elif defined(__aarch64__)
+constexpr std::array<const KernelSet*, 4> kBuilt = {&scalar::kKernels, &neon::kKernels, &neondot::kKernels,
+                                                    &neoni8mm::kKernels};
+
+bool HasDot() { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
+bool HasI8mm() { return HasDot() && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0; }
 #else
 constexpr std::array<const KernelSet*, 1> kBuilt = {&scalar::kKernels};
 #endif
@@ -58,6 +78,11 @@ bool Runs(const KernelSet& kernels) {
   if (&kernels == &avxvnni::kKernels) return HasAvxVnni();
   if (&kernels == &avx512::kKernels) return HasAvx512();
   if (&kernels == &avx512vnni::kKernels) return HasAvx512Vnni();
+  if (&kernels == &avx512bf16::kKernels) return HasAvx512Bf16();
+#elif defined(__aarch64__)
+  if (&kernels == &neon::kKernels) return true;  // part of the architecture
+  if (&kernels == &neondot::kKernels) return HasDot();
+  if (&kernels == &neoni8mm::kKernels) return HasI8mm();
 #endif
   return &kernels == &scalar::kKernels;
 }

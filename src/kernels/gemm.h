@@ -1,5 +1,5 @@
-// The narrow interface of matrix products: y = post(x W^T + b) with W packed once at load, in fp32 or int8.
-// Two providers: our own kernels and oneDNN (fp32 only). Immutable after construction: every call is
+// The narrow interface of matrix products: y = post(x W^T + b) with W packed once at load, in fp32, bf16 or
+// int8. Two providers: our own kernels and oneDNN (fp32 only). Immutable after construction: every call is
 // thread-safe.
 #pragma once
 
@@ -17,7 +17,7 @@ namespace rerankd {
 enum class GemmProvider { kOwn, kOneDnn };
 
 std::string_view GemmProviderName(GemmProvider provider);  // "own", "onednn"
-std::string_view PrecisionName(Precision precision);       // "fp32", "int8"
+std::string_view PrecisionName(Precision precision);       // "fp32", "bf16", "int8"
 
 // "own", "onednn"; empty = own. kInvalidArgument for another name; kFailedPrecondition for oneDNN if this
 // build has none or `kernels` is a set that it would not obey (RERANKD_ISA names the sets).
@@ -36,7 +36,10 @@ struct LinearWeights {
   std::span<const float> scales = {};  // [outputs]
 };
 
-// Rows of activations: fp32 and, for int8 products, the same rows as codes.
+// Bytes of a code as products of that precision read it; 0 for fp32, which reads no codes.
+int CodeBytes(const KernelSet& kernels, Precision precision);
+
+// Rows of activations: fp32 and, for int8 and bf16 products, the same rows as codes.
 struct Rows {
   float* values = nullptr;
   long stride = 0;  // in floats
@@ -46,7 +49,8 @@ struct Rows {
     Rows rest = *this;
     rest.values += row * stride;
     if (coded.codes != nullptr)
-      rest.coded = {coded.codes + row * coded.stride, coded.stride, coded.scales + row, coded.zeros + row};
+      rest.coded = {coded.codes + row * coded.stride, coded.stride, coded.scales + row, coded.zeros + row,
+                    coded.precision};
     return rest;
   }
 };
@@ -58,8 +62,9 @@ class Linear {
   int inputs() const { return inputs_; }
   int outputs() const { return outputs_; }
 
-  // c[i, 0..outputs) for i < rows from a[i, 0..inputs): from its codes if the product is int8, else from its
-  // values. ldc counts floats; a and c do not overlap. A row of c depends on its row of a alone, bit for bit.
+  // c[i, 0..outputs) for i < rows from a[i, 0..inputs): from its codes unless the product is fp32, then from
+  // its values. ldc counts floats; a and c do not overlap. A row of c depends on its row of a alone, bit for
+  // bit.
   virtual void Run(const Rows& a, int rows, float* c, long ldc) const = 0;
 
  protected:
@@ -78,12 +83,8 @@ struct GemmTarget {
 };
 
 // Copies the weights into the target's arena. kInternal if oneDNN fails or offers only its reference code,
-// kFailedPrecondition if it is to multiply anything but fp32.
+// kFailedPrecondition if it is to multiply anything but fp32, or for bf16 if the kernel set has no such
+// products.
 Result<std::unique_ptr<const Linear>> MakeLinear(const LinearWeights& weights, const GemmTarget& target);
-
-// Weights as the own kernels read them: panels of `width` output columns, each [inputs][width]; the last one
-// is padded with zeros.
-void PackPanels(std::span<const float> weight, int outputs, int inputs, int width, std::span<float> panels);
-size_t PackedSize(int outputs, int inputs, int width);
 
 }  // namespace rerankd

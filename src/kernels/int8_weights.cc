@@ -8,8 +8,6 @@ namespace {
 
 constexpr int kMaxWeight = 127;
 
-size_t RoundUp(int value, int to) { return static_cast<size_t>((value + to - 1) / to * to); }
-
 void QuantizeRow(std::span<const float> row, float scale, std::span<int8_t> codes) {
   const float inverse = scale > 0 ? 1 / scale : 0;
   for (size_t k = 0; k < row.size(); ++k) {
@@ -33,22 +31,6 @@ Int8Weights QuantizeWeights(const LinearWeights& weights) {
     QuantizeRow(row, out.scales[o], std::span(out.codes).subspan(o * inputs, inputs));
   }
   return out;
-}
-
-size_t PackedInt8Size(int outputs, int inputs, const Int8Traits& traits) {
-  return RoundUp(outputs, traits.panel_width) * RoundUp(inputs, traits.group);
-}
-
-void PackInt8(std::span<const int8_t> codes, int outputs, int inputs, const Int8Traits& traits,
-              std::span<int8_t> panels) {
-  std::fill(panels.begin(), panels.end(), int8_t{0});
-  const size_t width = static_cast<size_t>(traits.panel_width), depth = RoundUp(inputs, traits.group);
-  const size_t columns = static_cast<size_t>(outputs), rows = static_cast<size_t>(inputs);
-  const size_t group = static_cast<size_t>(traits.group);
-  for (size_t column = 0; column < columns; ++column) {
-    int8_t* to = panels.data() + column / width * width * depth + column % width * group;
-    for (size_t k = 0; k < rows; ++k) to[k / group * width * group + k % group] = codes[column * rows + k];
-  }
 }
 
 }  // namespace rerankd

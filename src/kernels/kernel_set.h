@@ -20,28 +20,34 @@ enum class PostOp {
 };
 
 // What a matrix product multiplies. Sums, and everything that is not a product, are fp32 (int8: exact int32).
-enum class Precision { kFp32, kInt8 };
+enum class Precision { kFp32, kBf16, kInt8 };
 
-// Rows as an int8 product reads them: x = scale * (code - zero), where scale and zero come from the smallest
-// and the largest value of the row itself. Codes are as the kernel set's Int8Traits say; rows are padded with
-// anything to a multiple of kCodeAlignment codes (it meets weights of zero).
+// Rows as an int8 or a bf16 product reads them.
+// int8: x = scale * (code - zero), where scale and zero come from the smallest and the largest value of the
+// row itself. Codes are as the kernel set's Int8Traits say; rows are padded with anything to a multiple of
+// kCodeAlignment codes (it meets weights of zero).
+// bf16: a code is the upper half of the value's bits, rounded to the nearest (ties to even). Rows are padded
+// with zero to an even number of codes, with anything behind that.
 struct CodedRows {
   unsigned char* codes;  // [rows, stride]; null: nobody reads codes
   long stride;           // in bytes, a multiple of kCodeAlignment codes
-  float* scales;         // [rows]
+  float* scales;         // [rows]; this and the next one: int8 only
   int* zeros;            // [rows]
+  Precision precision = Precision::kInt8;
 };
 constexpr int kCodeAlignment = 64;
+constexpr int kBf16Group = 2;  // neighbours of the depth side by side in a panel of bf16 weights
 
-// How a kernel set multiplies int8 weights, and so how these are packed (int8_weights.h).
+// How a kernel set multiplies int8 weights, and so how these are packed (panels.h).
 struct Int8Traits {
   int panel_width;  // columns of a weight panel
-  // Bytes of a code: 1, codes are 0 .. 255; or 2, codes are int16 of both signs and zero is 0. Their
-  // magnitude is then at most kWideSum / width, so that no sum of `width` products with weights of up to 127
-  // leaves int32.
+  // Bytes of a code: 1, codes are lowest_code .. lowest_code + 255; or 2, codes are int16 of both signs and
+  // zero is 0. Their magnitude is then at most kWideSum / width, so that no sum of `width` products with
+  // weights of up to 127 leaves int32.
   int code_bytes;
-  // Neighbours of the depth that lie side by side in a panel, as many as four bytes of codes hold. Panels are
-  // padded with zeros to a multiple of it.
+  int lowest_code;  // 0, or -128: codes are int8
+  // Neighbours of the depth that lie side by side in a panel. Panels are padded with zeros to a multiple of
+  // it.
   int group;
   bool dot;  // has an instruction for dot products of bytes (VNNI or its like)
 };
@@ -65,10 +71,23 @@ struct Int8GemmArgs {
   CodedRows a;
   float* c;  // [m, n], stride ldc
   long ldc;
-  const signed char* panels;  // w as PackInt8 writes it for this kernel set, 64-byte aligned
-  const float* scales;        // of the columns; this and the next two: [n rounded up to the panel width]
-  const int* sums;            // sum_k w[j, k]
+  const signed char*
+      panels;           // w as PackPanels writes it for int8.panel_width and int8.group, 64-byte aligned
+  const float* scales;  // of the columns; this and the next two: [n rounded up to the panel width]
+  const int* sums;      // sum_k w[j, k]
   const float* bias;
+  int m, n, k;
+  PostOp post;
+};
+
+// c[i, j] = post(sum_k a.codes[i, k] * w[j, k] + bias[j]) in bf16; the sum is fp32.
+struct Bf16GemmArgs {
+  CodedRows a;
+  float* c;  // [m, n], stride ldc
+  long ldc;
+  // w in bf16, as PackPanels writes it for this set's panel width and kBf16Group, 64-byte aligned
+  const unsigned short* panels;
+  const float* bias;  // [n rounded up to the panel width]
   int m, n, k;
   PostOp post;
 };
@@ -109,7 +128,7 @@ struct EmbedArgs {
   CodedRows coded;  // gets out once more
 };
 
-// Writes the codes of fp32 rows.
+// Writes the codes of fp32 rows, in int8 or in bf16.
 struct EncodeArgs {
   const float* x;  // [rows, width], contiguous
   int rows, width;
@@ -148,6 +167,10 @@ struct KernelSet {
   // peak that a report divides by.
   double (*peak)(long rounds);
   double (*int8_peak)(long rounds);
+  // Of a set that has instructions for products of bf16 (and of the reference); else both are null, and
+  // nobody may ask for codes in bf16.
+  void (*bf16_gemm)(const Bf16GemmArgs&) = nullptr;
+  double (*bf16_peak)(long rounds) = nullptr;
 };
 
 }  // namespace rerankd

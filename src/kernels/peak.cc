@@ -17,6 +17,7 @@ using PeakLoop = double (*)(long rounds);  // returns the operations done, two a
 
 PeakLoop LoopOf(const KernelSet& kernels, const std::string& precision) {
   if (precision == "fp32") return kernels.peak;
+  if (precision == "bf16") return kernels.bf16_peak;  // null where the set has none
   return precision == "int8" ? kernels.int8_peak : nullptr;
 }
 

@@ -35,16 +35,16 @@ Bert::Bert(std::shared_ptr<const BertWeights> weights, int max_tokens)
           .data();
 }
 
-// `product_input`: products of the encoder read these rows, as codes if they are int8.
+// `product_input`: products of the encoder read these rows, as codes unless they are fp32.
 Rows Bert::MakeRows(int count, int width, bool product_input) {
   const size_t rows = static_cast<size_t>(count);
   Rows out{.values = arena_.Floats(rows * static_cast<size_t>(width)).data(), .stride = width};
-  if (!product_input || weights_->precision != Precision::kInt8) return out;
-  const int stride =
-      (width + kCodeAlignment - 1) / kCodeAlignment * kCodeAlignment * weights_->kernels->int8.code_bytes;
+  const int code_bytes = CodeBytes(*weights_->kernels, weights_->precision);
+  if (!product_input || code_bytes == 0) return out;
+  const int stride = (width + kCodeAlignment - 1) / kCodeAlignment * kCodeAlignment * code_bytes;
   const std::span<int8_t> codes = arena_.Bytes(rows * static_cast<size_t>(stride));
   out.coded = {reinterpret_cast<unsigned char*>(codes.data()), stride, arena_.Floats(rows).data(),
-               arena_.Ints(rows).data()};
+               arena_.Ints(rows).data(), weights_->precision};
   return out;
 }
 

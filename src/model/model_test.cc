@@ -1,5 +1,5 @@
 // The encoder against a direct transcription of the paper in double precision, for every kernel set that runs
-// here.
+// here or is emulated.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/dispatch.h"
+#include "kernels/testing/kernel_sets.h"
 #include "model/bert.h"
 #include "model/random_bert.h"
 
@@ -210,15 +210,7 @@ void ExpectLikeThePaper(const KernelSet& kernels, const ModelConfig& config) {
 
 class ModelTest : public testing::TestWithParam<const KernelSet*> {};
 
-std::vector<const KernelSet*> RunningSets() {
-  std::vector<const KernelSet*> sets;
-  for (const KernelSet* kernels : BuiltKernelSets()) {
-    if (Runs(*kernels)) sets.push_back(kernels);
-  }
-  return sets;
-}
-
-INSTANTIATE_TEST_SUITE_P(Isa, ModelTest, testing::ValuesIn(RunningSets()),
+INSTANTIATE_TEST_SUITE_P(Isa, ModelTest, testing::ValuesIn(TestedSets()),
                          [](const auto& test) { return std::string(test.param->name); });
 
 TEST_P(ModelTest, ComputesWhatThePaperSays) { ExpectLikeThePaper(*GetParam(), SmallConfig()); }
@@ -248,16 +240,25 @@ TEST_P(ModelTest, AnyDepthWidthHeadsAndLabels) {
   ExpectLikeThePaper(*GetParam(), config);
 }
 
-// Rounding to 7 or 8 bits moves logits by some hundredths here; a wrong scale, zero point or sum by far more.
-TEST_P(ModelTest, Int8StaysCloseToThePaper) {
+void ExpectCloseToThePaper(const KernelSet& kernels, Precision precision, double tolerance) {
   const ModelConfig config = SmallConfig();
   const Model model(config);
   const Reference reference(model);
-  Bert bert(model.Weights(*GetParam(), Precision::kInt8), 256);
+  Bert bert(model.Weights(kernels, precision), 256);
   const Pairs pairs(config, {9, 1, 60, 17, 32});
   const std::vector<float> logits = Forward(bert, pairs.views);
   for (size_t i = 0; i < pairs.views.size(); ++i)
-    EXPECT_NEAR(logits[i], reference.Logits(pairs.views[i])[0], 0.05) << i;
+    EXPECT_NEAR(logits[i], reference.Logits(pairs.views[i])[0], tolerance) << i;
+}
+
+// Rounding to 7 or 8 bits moves logits by some hundredths here; a wrong scale, zero point or sum by far more.
+TEST_P(ModelTest, Int8StaysCloseToThePaper) { ExpectCloseToThePaper(*GetParam(), Precision::kInt8, 0.05); }
+
+// A unit of bf16 is 2^-8 of a value, half of it what rounding costs: less than the steps of int8, whose size
+// is that of the row's largest value.
+TEST_P(ModelTest, Bf16StaysCloseToThePaper) {
+  if (GetParam()->bf16_gemm == nullptr) GTEST_SKIP() << GetParam()->name << " has no products in bf16";
+  ExpectCloseToThePaper(*GetParam(), Precision::kBf16, 0.02);
 }
 
 void ExpectBitEqualAnywhere(const KernelSet& kernels, Precision precision) {
@@ -286,6 +287,7 @@ void ExpectBitEqualAnywhere(const KernelSet& kernels, Precision precision) {
 TEST_P(ModelTest, APairIsBitEqualInEveryBatchAndPlace) {
   ExpectBitEqualAnywhere(*GetParam(), Precision::kFp32);
   ExpectBitEqualAnywhere(*GetParam(), Precision::kInt8);
+  if (GetParam()->bf16_gemm != nullptr) ExpectBitEqualAnywhere(*GetParam(), Precision::kBf16);
 }
 
 TEST(ModelErrorsTest, PairsThatTheTablesCannotHoldAreRefused) {

@@ -116,6 +116,7 @@ TEST(Peak, EveryKernelSetReachesSomething) {
     if (!Runs(*kernels)) continue;
     EXPECT_GT(MeasurePeak(*kernels, "fp32", 1), 1e6) << kernels->name;
     EXPECT_GT(MeasurePeak(*kernels, "int8", 1), 1e6) << kernels->name;
+    EXPECT_EQ(MeasurePeak(*kernels, "bf16", 1) > 1e6, kernels->bf16_gemm != nullptr) << kernels->name;
     EXPECT_EQ(MeasurePeak(*kernels, "int3", 1), 0) << kernels->name;
   }
 }

@@ -53,6 +53,13 @@ Result<Sample> Score(const Job& job, const ModelConfig& config) {
   return sample;
 }
 
+Precision PrecisionOf(const std::string& name) {
+  for (const Precision precision : {Precision::kBf16, Precision::kInt8}) {
+    if (name == PrecisionName(precision)) return precision;
+  }
+  return Precision::kFp32;
+}
+
 class Suite {
  public:
   explicit Suite(const SuiteOptions& options) : options_(options) {}
@@ -202,8 +209,7 @@ class Suite {
     options.rounds = options_.rounds;
     for (const auto& target : targets_) {
       if (target->threads != targets_.front()->threads) continue;
-      options.precision =
-          target->precision == PrecisionName(Precision::kInt8) ? Precision::kInt8 : Precision::kFp32;
+      options.precision = PrecisionOf(target->precision);
       RERANKD_ASSIGN_OR_RETURN(StageProfile profile, ProfileStages(options, work));
       result_.stages.push_back(std::move(profile));
     }

@@ -75,6 +75,10 @@ Status ScoreService::RefuseFor(size_t model, std::string_view route, Status stat
   return status;
 }
 
+void ScoreService::CountFailure(std::string_view route, Code code) {
+  prometheus_.ObserveFailure(ModelName(0), route, code);
+}
+
 size_t ScoreService::ModelIndex(std::string_view name) const {
   const Result<const ModelInfo*> found = engine_.FindModel(name);
   return found.ok() ? static_cast<size_t>(*found - engine_.models().data()) : 0;

@@ -38,6 +38,8 @@ class ScoreService {
   // A request that never became one: malformed, empty. Counts it (for the default model) and hands `status`
   // back.
   Status Refuse(std::string_view route, Status status);
+  // A request that no handler has seen (of the default model).
+  void CountFailure(std::string_view route, Code code);
 
   // Stops admitting (kUnavailable), waits for what was admitted.
   void Drain();

@@ -1,5 +1,6 @@
 #include "serving/server.h"
 
+#include <string_view>
 #include <utility>
 
 #include "serving/access_log.h"
@@ -38,6 +39,7 @@ Result<std::unique_ptr<Server>> Server::Start(const Settings& settings, Engine& 
   serving::HttpOptions options = serving::MakeHttpOptions(settings.server);
   options.security = impl->security.get();
   options.access_log = impl->access_log.get();
+  options.on_failure = [&service](std::string_view route, Code code) { service.CountFailure(route, code); };
   if (settings.server.grpc_port >= 0) {
     RERANKD_ASSIGN_OR_RETURN(
         impl->grpc, serving::GrpcServer::Start({service, *impl->security, *impl->access_log, options.held}));

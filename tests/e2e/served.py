@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 import grpc
 from grpc_tools import protoc
@@ -45,6 +46,14 @@ def memory_peak_mb(served):
     """The most that the process ever had in memory."""
     text = pathlib.Path(f"/proc/{served.process.pid}/status").read_text()
     return int(re.search(r"VmHWM:\s+(\d+) kB", text).group(1)) // 1024
+
+
+def wait_for(condition, what, seconds=60):
+    """Until `condition()` holds; else fails with `what`."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
 
 
 class Served:

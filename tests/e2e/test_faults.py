@@ -5,13 +5,12 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from raw_http import RawClient
-from served import ROOT, TINY, Served, load_stubs
+from served import ROOT, TINY, Served, load_stubs, wait_for
 
 TINY_MODEL = ROOT / "models/tiny"
 BODY = {"query": "what is tea", "texts": ["a drink made from leaves", "a river in the north"]}
@@ -53,11 +52,8 @@ def test_a_lost_backend_is_used_no_more(rerankd):
         assert served.http("GET", "/ready")[0] == 503
         assert served.http("GET", "/health")[0] == 503
         health = health_pb2_grpc.HealthStub(served.channel)
-        for _ in range(100):
-            if health.Check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.NOT_SERVING:
-                return
-            time.sleep(0.05)
-        pytest.fail("the health service still says SERVING")
+        wait_for(lambda: health.Check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.NOT_SERVING,
+                 "the health service still says SERVING")
 
 
 def test_a_full_disk_for_logs_costs_lines_only(rerankd):

@@ -10,7 +10,7 @@ import time
 import grpc
 import pytest
 from raw_http import RawClient, request
-from served import TINY, Served, load_stubs, memory_peak_mb
+from served import TINY, Served, load_stubs, memory_peak_mb, wait_for
 
 BODY = {"query": "what is a cat", "texts": ["cats are animals", "the moon"]}
 
@@ -154,11 +154,7 @@ def test_replies_that_nobody_reads_count(rerankd):
         assert served.http("POST", "/rerank", BODY)[0] == 200
         for client in stalled:
             client.sock.close()
-        for _ in range(100):
-            if post(served, "/rerank", body)[0] == 200:
-                return
-            time.sleep(0.05)
-        pytest.fail("the bytes of clients that left are still held")
+        wait_for(lambda: post(served, "/rerank", body)[0] == 200, "the bytes of clients that left are still held")
 
 
 def test_grpc_streams_and_http_bodies_share_one_limit(rerankd, tei):
@@ -180,11 +176,7 @@ def test_grpc_streams_and_http_bodies_share_one_limit(rerankd, tei):
         assert status == 429 and b"max_buffered_bytes" in reply
         finish.set()
         assert len(stream.result().ranks) == 8
-        for _ in range(100):
-            if post(served, "/rerank", big)[0] == 200:
-                return
-            time.sleep(0.05)
-        pytest.fail("the bytes of a stream that ended are still held")
+        wait_for(lambda: post(served, "/rerank", big)[0] == 200, "the bytes of a stream that ended are still held")
 
 
 def test_idle_connections_give_way_when_files_run_out(rerankd, tmp_path):

@@ -3,12 +3,11 @@ import gzip
 import json
 import resource
 import socket
-import time
 import zlib
 
 import pytest
 from raw_http import RawClient, request
-from served import Served
+from served import Served, wait_for
 
 BODY = {"query": "what is a cat", "texts": ["cats are animals", "the moon"]}
 LIMITS = """
@@ -30,14 +29,6 @@ def server(rerankd):
 def client(server):
     with RawClient(("127.0.0.1", server.http_port)) as connected:
         yield connected
-
-
-def wait_for(condition, what):
-    for _ in range(400):
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError(what)
 
 
 def test_pipelined_requests_are_answered_in_order(client):

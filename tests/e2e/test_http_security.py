@@ -4,11 +4,10 @@ import pathlib
 import signal
 import ssl
 import subprocess
-import time
 
 import pytest
 from raw_http import RawClient
-from served import Served
+from served import Served, wait_for
 
 BODY = {"query": "what is a cat", "texts": ["cats are animals", "the moon"]}
 
@@ -83,14 +82,6 @@ def test_sighup_exchanges_keys(rerankd, tmp_path):
         served.process.send_signal(signal.SIGHUP)
         wait_for(lambda: served.http("POST", "/rerank", BODY, **bearer(new))[0] == 200, "the new key is refused")
         assert served.http("POST", "/rerank", BODY, **bearer(old))[0] == 401
-
-
-def wait_for(condition, what):
-    for _ in range(200):
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError(what)
 
 
 def test_a_broken_key_file_stops_the_start(rerankd, tmp_path):

@@ -6,7 +6,7 @@ import time
 
 import grpc
 import pytest
-from served import Served, load_stubs
+from served import Served, load_stubs, wait_for
 from test_http_security import bearer, make_key
 
 BODY = {"query": "what is tea", "texts": ["a drink made from leaves", "a river in the north"]}
@@ -31,14 +31,6 @@ def requests_by_instance(served, instances):
     """Told by their pairs: each has two."""
     found = series(served, "rerankd_worker_pairs_total")
     return [sum(value for labels, value in found.items() if f'instance="{i}"' in labels) / 2 for i in range(instances)]
-
-
-def wait_for(condition, what):
-    for _ in range(2000):
-        if condition():
-            return
-        time.sleep(0.01)
-    raise AssertionError(what)
 
 
 POOL = """

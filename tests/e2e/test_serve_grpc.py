@@ -5,13 +5,12 @@ import math
 import re
 import socket
 import subprocess
-import time
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
-from served import ROOT, TINY, Served, load_stubs
+from served import ROOT, TINY, Served, load_stubs, wait_for
 
 SLOW = "model:\n  device: 'fake:ms_per_batch={ms}'\n"
 GOLDEN = ROOT / "tests/data/tiny-random/golden.tsv"
@@ -47,14 +46,6 @@ def client(stubs, server):
 
 def pairs(n):
     return [("what is a cat", f"document number {i} about cats") for i in range(n)]
-
-
-def wait_for(condition, what):
-    for _ in range(1200):
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError(what)
 
 
 def series(served, pattern):

@@ -1,7 +1,9 @@
 """HTTP over real sockets, with Python's own client."""
 import json
+import re
 
 import pytest
+from raw_http import RawClient
 from served import Served
 
 BODY = {"query": "what is a cat", "texts": ["cats are animals", "the moon", "cats are animals"]}
@@ -90,6 +92,21 @@ def test_metrics_count_and_reset(server):
     assert server.http("GET", "/metrics", Accept="application/json")[1]["content-type"] == "application/json"
     text = server.http("GET", "/metrics")[2].decode()
     assert 'rerankd_requests_total{' in text
+
+
+def test_requests_that_no_handler_saw_are_counted_as_errors(rerankd):
+    with Served(rerankd, "--backend", "fake", "--set", "server.max_body_bytes=1000") as served:
+        for path in ("/nowhere", "/secret/../nowhere"):
+            assert served.http("GET", path)[0] == 404
+        assert served.http("DELETE", "/rerank")[0] == 405
+        assert served.http("POST", "/rerank", {"query": "q", "texts": ["x" * 2000]})[0] == 413
+        assert served.http("POST", "/rerank", b"no gzip", **{"Content-Encoding": "gzip"})[0] == 400
+        with RawClient(("127.0.0.1", served.http_port)) as client:
+            client.send(b"rubbish\r\n\r\n")
+            assert client.read()[0] == 400
+        text = served.http("GET", "/metrics")[2].decode()
+        found = re.findall(r'^rerankd_errors_total\{code="(\w+)",model="[^"]+",route="([^"]+)"\} (\d+)$', text, re.MULTILINE)
+        assert set(found) == {("NOT_FOUND", "none", "2"), ("INVALID_ARGUMENT", "none", "2"), ("INVALID_ARGUMENT", "/rerank", "2")}
 
 
 def test_http_can_be_left_out(rerankd):

@@ -1,5 +1,6 @@
-// Does a lower precision keep the ranking? int8 against our fp32 on BM25 candidates of TREC DL 2019, with the
-// bundled trained model: mean Spearman correlation of the queries' scores and overlap of their first ten.
+// Does a lower precision keep the ranking? int8 and bf16 against our fp32 on BM25 candidates of TREC DL 2019,
+// with the bundled trained model: mean Spearman correlation of the queries' scores and overlap of their first
+// ten.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -8,23 +9,28 @@
 #include <filesystem>
 #include <iostream>
 #include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <set>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "backends/native/native_backend.h"
 #include "base/file.h"
+#include "kernels/testing/kernel_sets.h"
+#include "model/bert_weights.h"
 #include "tokenizer/tokenizer.h"
+#include "weights/model_config.h"
+#include "weights/tensor_source.h"
 
 namespace rerankd {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kQueries = 4;  // RERANKD_TEST_QUERIES asks for more; DL19 has 43
 constexpr size_t kTop = 10;
 const fs::path kRoot = RERANKD_SOURCE_DIR;
 
@@ -33,9 +39,10 @@ fs::path Dl19() {
   return fs::path(data != nullptr ? data : kRoot.parent_path() / "shared" / "data") / "msmarco-dl19";
 }
 
-int WantedQueries() {
+// RERANKD_TEST_QUERIES asks for more; DL19 has 43.
+int WantedQueries(int usual) {
   const char* count = std::getenv("RERANKD_TEST_QUERIES");
-  return count != nullptr ? std::atoi(count) : kQueries;
+  return count != nullptr ? std::atoi(count) : usual;
 }
 
 using CandidatesOfQueries =
@@ -101,44 +108,94 @@ std::vector<float> Score(Backend* backend, const EncodedPairs& pairs) {
   return logits;
 }
 
-TEST(RankingTest, Int8KeepsTheRankingOfFp32) {
-#ifdef RERANKD_SANITIZED
-  GTEST_SKIP() << "under a sanitizer only the small models run";
-#endif
-  if (!fs::exists(Dl19())) GTEST_SKIP() << "no data in " << Dl19() << " (set RERANKD_TEST_DATA)";
-  const std::string folder = (kRoot / "models" / "default").string();
-  const auto tokenizer = LoadTokenizer(folder);
-  const auto exact = NativeModel::Load(folder, std::string("fp32"));
-  const auto int8 = NativeModel::Load(folder, std::string("int8"));
-  ASSERT_TRUE(tokenizer.ok() && exact.ok() && int8.ok());
-  const auto exact_backend = MakeNativeBackend(*exact), int8_backend = MakeNativeBackend(*int8);
-  ASSERT_EQ(int8_backend->caps().precision, "int8");
+using Model = std::shared_ptr<const NativeModel>;
 
-  const CandidatesOfQueries run = ReadRun(WantedQueries());
-  std::set<std::string> queries, documents;
+const std::string& Folder() {
+  static const std::string folder = (kRoot / "models" / "default").string();
+  return folder;
+}
+
+// The test is skipped with this reason; empty: it runs.
+std::string WhyNot() {
+#ifdef RERANKD_SANITIZED
+  return "under a sanitizer only the small models run";
+#endif
+  return fs::exists(Dl19()) ? "" : "no data in " + Dl19().string() + " (set RERANKD_TEST_DATA)";
+}
+
+// A query's candidates as the model reads them.
+EncodedPairs Encode(const Tokenizer& tokenizer, int max_length, const std::string& query,
+                    const std::vector<std::string>& documents) {
+  EncodedPairs pairs;
+  std::vector<int32_t> ids;
+  PairOptions options;
+  options.max_length = max_length;
+  tokenizer.EncodeText(query, options.escape_special, &ids);
+  for (const std::string& document : documents)
+    EXPECT_TRUE(tokenizer.AppendPair(ids, document, options, &pairs).ok());
+  return pairs;
+}
+
+struct Gates {
+  double spearman, overlap;
+};
+
+void ExpectTheRankingOfFp32(const Model& model, int queries, Gates gates) {
+  const auto tokenizer = LoadTokenizer(Folder());
+  const auto exact = NativeModel::Load(Folder(), std::string("fp32"));
+  ASSERT_TRUE(tokenizer.ok() && exact.ok());
+  const auto exact_backend = MakeNativeBackend(*exact), backend = MakeNativeBackend(model);
+  const CandidatesOfQueries run = ReadRun(queries);
+  std::set<std::string> query_ids, document_ids;
   for (const auto& [query, candidates] : run) {
-    queries.insert(query);
-    documents.insert(candidates.begin(), candidates.end());
+    query_ids.insert(query);
+    document_ids.insert(candidates.begin(), candidates.end());
   }
-  const auto query_texts = ReadTexts("queries.jsonl", queries), texts = ReadTexts("corpus.jsonl", documents);
+  const auto query_texts = ReadTexts("queries.jsonl", query_ids),
+             texts = ReadTexts("corpus.jsonl", document_ids);
   double spearman = 0, overlap = 0, worst = 0;
   for (const auto& [query, candidates] : run) {
-    EncodedPairs pairs;
-    std::vector<int32_t> ids;
-    PairOptions options;
-    options.max_length = (*exact)->config().max_positions;
-    (*tokenizer)->EncodeText(query_texts.at(query), options.escape_special, &ids);
-    for (const std::string& document : candidates)
-      ASSERT_TRUE((*tokenizer)->AppendPair(ids, texts.at(document), options, &pairs).ok());
-    const std::vector<float> a = Score(exact_backend.get(), pairs), b = Score(int8_backend.get(), pairs);
+    std::vector<std::string> documents;
+    for (const std::string& document : candidates) documents.push_back(texts.at(document));
+    const EncodedPairs pairs =
+        Encode(**tokenizer, (*exact)->config().max_positions, query_texts.at(query), documents);
+    const std::vector<float> a = Score(exact_backend.get(), pairs), b = Score(backend.get(), pairs);
     spearman += Spearman(a, b) / static_cast<double>(run.size());
     overlap += TopOverlap(a, b) / static_cast<double>(run.size());
     for (size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(double{a[i]} - b[i]));
   }
-  std::cout << int8_backend->caps().details << ", " << run.size() << " queries: mean Spearman " << spearman
-            << ", top-10 overlap " << overlap << ", largest difference of a logit " << worst << "\n";
-  EXPECT_GE(spearman, 0.995);
-  EXPECT_GE(overlap, 0.95);
+  std::cout << backend->caps().precision << " on " << backend->caps().details << ", " << run.size()
+            << " queries: mean Spearman " << spearman << ", top-10 overlap " << overlap
+            << ", largest difference of a logit " << worst << "\n";
+  EXPECT_GE(spearman, gates.spearman);
+  EXPECT_GE(overlap, gates.overlap);
+}
+
+TEST(RankingTest, Int8KeepsTheRankingOfFp32) {
+  if (const std::string reason = WhyNot(); !reason.empty()) GTEST_SKIP() << reason;
+  const auto model = NativeModel::Load(Folder(), std::string("int8"));
+  ASSERT_TRUE(model.ok()) << model.status().ToString();
+  ASSERT_EQ((*model)->precision(), "int8");
+  ExpectTheRankingOfFp32(*model, WantedQueries(4), {0.995, 0.95});
+}
+
+// With the instructions of this CPU, else emulated.
+TEST(RankingTest, Bf16KeepsTheRankingOfFp32) {
+  if (const std::string reason = WhyNot(); !reason.empty()) GTEST_SKIP() << reason;
+  std::vector<const KernelSet*> sets = TestedSets();
+  std::erase_if(sets, [](const KernelSet* kernels) { return kernels->bf16_gemm == nullptr; });
+  const auto real = ChooseKernels("avx512bf16");
+  const KernelSet& kernels = real.ok() ? **real : *sets.back();
+  if (&kernels == BuiltKernelSets().front())
+    GTEST_SKIP() << "only the reference multiplies bf16 here: too slow";
+  const auto config = LoadModelConfig(Folder());
+  ASSERT_TRUE(config.ok());
+  auto source = TensorSource::Open(Folder(), *config);
+  ASSERT_TRUE(source.ok()) << source.status().ToString();
+  const auto weights =
+      MakeBertWeights(*config, std::move(*source), kernels, GemmProvider::kOwn, Precision::kBf16);
+  ASSERT_TRUE(weights.ok()) << weights.status().ToString();
+  ExpectTheRankingOfFp32(std::make_shared<const NativeModel>(*weights), WantedQueries(2), {0.999, 0.98});
 }
 
 }  // namespace

@@ -33,11 +33,14 @@ Result<Precision> EffectivePrecision(const std::string& requested, const KernelS
   if (requested == "fp32") return Precision::kFp32;
   if (requested == "int8") return Precision::kInt8;
   if (requested == "bf16" || requested == "fp16") {
-    Log(LogLevel::kWarning, "no 16-bit kernels for this CPU: running fp32", {{"requested", requested}});
+    if (kernels.bf16_gemm != nullptr) return Precision::kBf16;
+    Log(LogLevel::kWarning, "no products of bf16 on this CPU: running fp32",
+        {{"requested", requested}, {"instruction set", kernels.name}});
     return Precision::kFp32;
   }
   if (requested == "int4")
-    return FailedPrecondition("the native backend has no int4 kernels; use precision auto, int8 or fp32");
+    return FailedPrecondition(
+        "the native backend has no int4 kernels; use precision auto, int8, bf16 or fp32");
   return InvalidArgument("unknown precision \"" + requested + "\"; known: auto, fp32, bf16, fp16, int8");
 }
 

@@ -14,7 +14,7 @@
 namespace rerankd {
 
 struct NativeOptions {
-  std::string precision = "auto";  // auto, fp32, int8; bf16 and fp16 run as fp32 (with a warning)
+  std::string precision = "auto";  // auto, fp32, bf16, fp16 (runs as bf16), int8; docs/engine.md, Precision
   std::string isa;                 // empty: RERANKD_ISA, else the fastest that runs here
   std::string gemm;                // empty: RERANKD_GEMM, else "own"
 };

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <map>
 #include <random>
 #include <string>
 #include <thread>
@@ -172,18 +173,25 @@ TEST_F(NativeBackendTest, ACancelledBatchSaysSo) {
 }
 
 TEST_F(NativeBackendTest, PrecisionIsWhatRunsOrAClearError) {
-  for (const char* name : {"auto", "fp32", "bf16", "fp16"}) {
-    const auto model = NativeModel::Load(directory_, std::string(name));
+  const KernelSet& kernels = **ChooseKernelsFromEnvironment();
+  const std::string half = kernels.bf16_gemm != nullptr ? "bf16" : "fp32";
+  const std::map<std::string, std::string> runs = {
+      {"auto", kernels.int8.dot ? "int8" : "fp32"}, {"fp32", "fp32"}, {"bf16", half}, {"fp16", half}};
+  for (const auto& [name, expected] : runs) {
+    const auto model = NativeModel::Load(directory_, name);
     ASSERT_TRUE(model.ok()) << name;
-    EXPECT_EQ((*model)->precision(), "fp32") << name;
+    EXPECT_EQ((*model)->precision(), expected) << name;
   }
+  const auto forced = NativeModel::Load(directory_, {.precision = "bf16", .isa = "scalar", .gemm = ""});
+  ASSERT_TRUE(forced.ok());
+  EXPECT_EQ(MakeNativeBackend(*forced)->caps().precision, "bf16") << "the reference has it everywhere";
   const auto int8 = NativeModel::Load(directory_, std::string("int8"));
   ASSERT_TRUE(int8.ok());
   EXPECT_EQ((*int8)->precision(), "int8");
   EXPECT_EQ(MakeNativeBackend(*int8)->caps().precision, "int8");
   const Status int4 = NativeModel::Load(directory_, std::string("int4")).status();
   EXPECT_EQ(int4.code(), Code::kFailedPrecondition);
-  EXPECT_THAT(int4.message(), testing::HasSubstr("use precision auto, int8 or fp32"));
+  EXPECT_THAT(int4.message(), testing::HasSubstr("use precision auto, int8, bf16 or fp32"));
   EXPECT_EQ(NativeModel::Load(directory_, std::string("fp64")).status().code(), Code::kInvalidArgument);
 }
 

@@ -1,28 +1,10 @@
 // Matrix product against packed panels: kTileRows rows x one panel of kPanel columns at a time, all of it in
-// registers. Rows of `a` are read in place (broadcasts), a panel is read front to back.
+// registers (MultiplyTile). Rows of `a` are read in place, a panel is read front to back.
 #pragma once
 
 #include "kernels/kernel_set.h"
 
 namespace rerankd::RERANKD_ISA {
-
-constexpr int kPanel = kTileVecs * kLanes;
-
-// acc[r] += a[r, 0..k) * panel, one multiply-add per element and k, k ascending: the order that makes a row
-// independent of its neighbours.
-template <int kRows>
-inline void MultiplyTile(const float* a, long lda, const float* panel, int k, Vec (&acc)[kRows][kTileVecs]) {
-  for (int i = 0; i < k; ++i, ++a, panel += kPanel) {
-    const Vec b0 = Load(panel);
-    const Vec b1 = Load(panel + kLanes);
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-      const Vec x = Broadcast(a + r * lda);
-      acc[r][0] = Fma(x, b0, acc[r][0]);
-      acc[r][1] = Fma(x, b1, acc[r][1]);
-    }
-  }
-}
 
 // Calls f.template operator()<rows>() for the run-time `rows` in [1, kMax].
 template <int kMax, typename F>
@@ -137,6 +119,29 @@ inline void GemmBlock(const GemmArgs& g, int row, int rows, int k0, int depth) {
         GemmTile<kRows>(g, g.a + r * g.lda + k0, panel, depth, g.bias + column, g.c + r * g.ldc + column,
                         span);
       });
+    }
+  }
+}
+
+// Calls tile.template operator()<rows>(row, column, panel) for every tile of a product of m rows and n
+// columns whose panels of `bytes` bytes are not cut in depth. A row block meets every panel; meanwhile the
+// next panel is fetched, as in GemmBlock.
+template <typename F>
+inline void ForEachTile(int m, int n, const void* panels, long bytes, const F& tile) {
+  if (m == 0) return;
+  const int row_step = PartSize(m, kMaxRows, kTileRows);
+  for (int block = 0; block < m; block += row_step) {
+    const int rows = m - block < row_step ? m - block : row_step;
+    const int tiles = (rows + kTileRows - 1) / kTileRows;
+    const long ahead = ((bytes + tiles - 1) / tiles + 63) / 64 * 64;
+    const signed char* panel = static_cast<const signed char*>(panels);
+    for (int column = 0; column < n; column += kPanel, panel += bytes) {
+      const signed char* next = panel + bytes;
+      for (int row = block; row < block + rows; row += kTileRows, next += ahead) {
+        if (n - column > kPanel) Prefetch(next, ahead);
+        WithRows<kTileRows>(block + rows - row < kTileRows ? block + rows - row : kTileRows,
+                            [&]<int kRows>() { tile.template operator()<kRows>(row, column, panel); });
+      }
     }
   }
 }

@@ -6,18 +6,30 @@
 
 namespace rerankd::RERANKD_ISA {
 
-constexpr Int8Traits kInt8 = {.panel_width = kTileVecs * kLanes, .code_bytes = 1, .group = 4, .dot = true};
+constexpr Int8Traits kInt8 = {
+    .panel_width = kPanel, .code_bytes = 1, .lowest_code = 0, .group = 4, .dot = true};
 
 // Largest code of a row.
 inline float CodeSteps(int /*width*/) { return 255.0F; }
 inline void StoreCodes(unsigned char* to, const Vec (&x)[4]) { StoreBytes(to, x); }
 
-// sums[v][i] += dot(quad, weights[v][4i .. 4i + 3]): one row of a tile. In assembler, because GCC 12 keeps
-// the sums of its intrinsic in memory (GCC bug 94663), at a third of the speed; spills_test.cmake looks at
-// the result. The intrinsic is for builds whose header emulates it (testing/emulate_avx512.h).
+// See MultiplyQuads.
+struct ByteDot {
+  using Sum = IntVec;
+  static constexpr int kProducts = 4;  // of a lane
+
+  static Sum Start(int x) { return SetInt(x); }
+  static Vec Floats(Sum x) { return ToFloat(x); }
+
+  // sums[v][i] += dot(quad, weights[v][4i .. 4i + 3]): one row of a tile. In assembler, because GCC 12 keeps
+  // the sums of its intrinsic in memory (GCC bug 94663), at a third of the speed; spills_test.cmake looks at
+  // the result. The intrinsic is for builds whose header emulates it (testing/emulate_avx512.h).
+  static void Add(const unsigned char* quad, const IntVec (&weights)[kTileVecs], Sum (&sums)[kTileVecs]);
+};
+
 #if defined(RERANKD_EMULATED)
-inline void AddDots(const unsigned char* quad, const IntVec (&weights)[kTileVecs],
-                    IntVec (&sums)[kTileVecs]) {
+inline void ByteDot::Add(const unsigned char* quad, const IntVec (&weights)[kTileVecs],
+                         Sum (&sums)[kTileVecs]) {
   const IntVec x = BroadcastQuad(quad);
   for (int v = 0; v < kTileVecs; ++v) sums[v] = {emulated::Dots(sums[v].v, x.v, weights[v].v)};
 }
@@ -29,8 +41,8 @@ inline void AddDots(const unsigned char* quad, const IntVec (&weights)[kTileVecs
 #else
 #error "the flags of this file name no instruction for dot products of bytes"
 #endif
-inline void AddDots(const unsigned char* quad, const IntVec (&weights)[kTileVecs],
-                    IntVec (&sums)[kTileVecs]) {
+inline void ByteDot::Add(const unsigned char* quad, const IntVec (&weights)[kTileVecs],
+                         Sum (&sums)[kTileVecs]) {
   static_assert(kTileVecs == 2);
   IntVec x;
   asm("vpbroadcastd %3, %2\n\t" RERANKD_DOTS " %4, %2, %0\n\t" RERANKD_DOTS " %5, %2, %1"
@@ -39,41 +51,13 @@ inline void AddDots(const unsigned char* quad, const IntVec (&weights)[kTileVecs
 }
 #endif
 
-// acc[r] += a[r, 0..depth) * panel. The copy of acc is what stays in registers; a function of its own, or GCC
-// makes room for what its callers keep.
+// acc[r] += a[r, 0..depth) * panel.
 template <int kRows>
-[[gnu::noinline]] void MultiplyCodes(const unsigned char* a, long stride, const signed char* panel, int depth,
-                                     IntVec (&acc)[kRows][kTileVecs]) {
-  IntVec sum[kRows][kTileVecs];
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) sum[r][0] = acc[r][0], sum[r][1] = acc[r][1];
-  for (int k = 0; k < depth; k += 4, a += 4, panel += 8 * kLanes) {
-    const IntVec weights[kTileVecs] = {LoadInts(panel), LoadInts(panel + 4 * kLanes)};
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) AddDots(a + r * stride, weights, sum[r]);
-  }
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) acc[r][0] = sum[r][0], acc[r][1] = sum[r][1];
+inline void MultiplyCodes(const unsigned char* a, long stride, const signed char* panel, int depth,
+                          IntVec (&acc)[kRows][kTileVecs]) {
+  MultiplyQuads<ByteDot>(a, stride, panel, depth / 4, acc);
 }
 
-// The instructions of MultiplyCodes on registers (the quad stays in L1): see Peak.
-inline double Int8Peak(long rounds) {
-  constexpr int kChains = 6;
-  const unsigned char quad[4] = {1, 1, 1, 1};
-  const IntVec weights[kTileVecs] = {SetInt(0x01010101), SetInt(0x01010101)};
-  IntVec sums[kChains][kTileVecs];
-#pragma GCC unroll 8
-  for (int c = 0; c < kChains; ++c) sums[c][0] = sums[c][1] = SetInt(c);
-  for (long i = 0; i < rounds; ++i) {
-#pragma GCC unroll 8
-    for (int c = 0; c < kChains; ++c) AddDots(quad, weights, sums[c]);
-  }
-  IntVec total = SetInt(0);
-#pragma GCC unroll 8
-  for (int c = 0; c < kChains; ++c) total = AddInts(total, AddInts(sums[c][0], sums[c][1]));
-  volatile float keep = SumLanes(ToFloat(total));
-  (void)keep;
-  return static_cast<double>(rounds) * kChains * kTileVecs * 4 * kLanes * 2;
-}
+inline double Int8Peak(long rounds) { return QuadPeak<ByteDot>(rounds); }
 
 }  // namespace rerankd::RERANKD_ISA

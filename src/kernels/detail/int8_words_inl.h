@@ -8,7 +8,8 @@
 
 namespace rerankd::RERANKD_ISA {
 
-constexpr Int8Traits kInt8 = {.panel_width = kTileVecs * kLanes, .code_bytes = 2, .group = 2, .dot = false};
+constexpr Int8Traits kInt8 = {
+    .panel_width = kPanel, .code_bytes = 2, .lowest_code = 0, .group = 2, .dot = false};
 
 // Largest code of a row.
 inline float CodeSteps(int width) {

@@ -1,4 +1,4 @@
-// All algorithms over the vector type and MultiplyCodes of one instruction set, and the table of them.
+// All algorithms over the vector type and the inner loops of one instruction set, and the table of them.
 #pragma once
 
 // In the order of need: clang-format must not sort these.
@@ -11,6 +11,9 @@
 #include "kernels/detail/encode_inl.h"
 //
 #include "kernels/detail/attention_inl.h"
+#if defined(RERANKD_BF16)
+#include "kernels/detail/bf16_gemm_inl.h"
+#endif
 #include "kernels/detail/int8_gemm_inl.h"
 #include "kernels/detail/layer_norm_inl.h"
 #include "kernels/detail/peak_inl.h"
@@ -22,20 +25,15 @@
 namespace rerankd::RERANKD_ISA {
 
 constexpr KernelSet MakeKernelSet() {
-  return {.name = RERANKD_STRING(RERANKD_ISA),
-          .panel_width = kPanel,
-          .int8 = kInt8,
-          .gemm = Gemm,
-          .int8_gemm = Int8Gemm,
-          .encode = Encode,
-          .add_layer_norm = AddLayerNorm,
-          .embed = Embed,
-          .attention = Attention,
-          .attention_scratch = AttentionScratch,
-          .softmax = Softmax,
-          .post_op = ApplyPostOp,
-          .peak = Peak,
-          .int8_peak = Int8Peak};
+  return {
+    .name = RERANKD_STRING(RERANKD_ISA), .panel_width = kPanel, .int8 = kInt8, .gemm = Gemm,
+    .int8_gemm = Int8Gemm, .encode = Encode, .add_layer_norm = AddLayerNorm, .embed = Embed,
+    .attention = Attention, .attention_scratch = AttentionScratch, .softmax = Softmax, .post_op = ApplyPostOp,
+    .peak = Peak, .int8_peak = Int8Peak,
+#if defined(RERANKD_BF16)
+    .bf16_gemm = Bf16Gemm, .bf16_peak = Bf16Peak
+#endif
+  };
 }
 
 }  // namespace rerankd::RERANKD_ISA

@@ -3,22 +3,24 @@
 
 namespace rerankd::RERANKD_ISA {
 
-// 12 independent chains: two units with a latency of 4 to 5 cycles need 8 to 10.
+// As many independent chains as a tile has sums, and the same form of the instruction.
 inline double Peak(long rounds) {
-  constexpr int kChains = 12;
+  constexpr int kChains = kTileRows * kTileVecs;
   Vec sums[kChains];
-#pragma GCC unroll 16
+#pragma GCC unroll 32
   for (int c = 0; c < kChains; ++c) sums[c] = Zero();
-  const Vec half = Set(0.5F), one = Set(1.0F);
+  Vec half = Set(0.5F), one = Set(1.0F);
+  Hide(half);
+  Hide(one);
   for (long i = 0; i < rounds; ++i) {
-#pragma GCC unroll 16
-    for (int c = 0; c < kChains; ++c) sums[c] = Fma(sums[c], half, one);
+#pragma GCC unroll 32
+    for (int c = 0; c < kChains; ++c) sums[c] = Fma(half, one, sums[c]);
       // Else the compiler could see that all chains are the same one.
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (int c = 0; c < kChains; ++c) Hide(sums[c]);
   }
   Vec total = Zero();
-#pragma GCC unroll 16
+#pragma GCC unroll 32
   for (int c = 0; c < kChains; ++c) total = Add(total, sums[c]);
   volatile float keep = SumLanes(total);
   (void)keep;

@@ -10,6 +10,7 @@ namespace rerankd::RERANKD_ISA {
 constexpr int kLanes = 8;
 constexpr int kTileRows = 6;  // 6 x 2 accumulators + 2 weights + 1 broadcast = 15 of 16 registers
 constexpr int kTileVecs = 2;
+constexpr int kPanel = kTileVecs * kLanes;
 
 struct Vec {
   __m256 v;

@@ -10,6 +10,7 @@ namespace rerankd::RERANKD_ISA {
 constexpr int kLanes = 16;
 constexpr int kTileRows = 14;  // 14 x 2 accumulators + 2 weights + 1 broadcast = 31 of 32 registers
 constexpr int kTileVecs = 2;
+constexpr int kPanel = kTileVecs * kLanes;
 
 struct Vec {
   __m512 v;

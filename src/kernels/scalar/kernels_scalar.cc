@@ -5,12 +5,15 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <vector>
 
 namespace rerankd::scalar {
 namespace {
 
 constexpr int kPanel = 16;
-constexpr Int8Traits kInt8 = {.panel_width = 16, .code_bytes = 1, .group = 4, .dot = false};
+constexpr Int8Traits kInt8 = {.panel_width = 16, .code_bytes = 1, .lowest_code = 0, .group = 4, .dot = false};
 constexpr int kMaxCode = 255;
 
 double Post(PostOp op, double x) {
@@ -58,7 +61,46 @@ void Int8Gemm(const Int8GemmArgs& g) {
   }
 }
 
+float FromBf16(uint16_t bits) {
+  const uint32_t wide = uint32_t{bits} << 16;
+  float value;
+  std::memcpy(&value, &wide, sizeof(value));
+  return value;
+}
+
+// The nearest value with seven bits behind the point, ties to even.
+uint16_t ToBf16(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  const uint32_t kept = bits >> 16, lost = bits & 0xFFFFU;
+  const bool up = lost > 0x8000U || (lost == 0x8000U && kept % 2 == 1);
+  return static_cast<uint16_t>(kept + (up ? 1 : 0));
+}
+
+void Bf16Gemm(const Bf16GemmArgs& g) {
+  const int depth = (g.k + 1) / 2 * 2;
+  std::vector<uint16_t> a(static_cast<size_t>(g.k));
+  for (int i = 0; i < g.m; ++i) {
+    std::memcpy(a.data(), g.a.codes + i * g.a.stride, a.size() * sizeof(uint16_t));
+    for (int j = 0; j < g.n; ++j) {
+      const uint16_t* w = g.panels + static_cast<long>(j / kPanel) * kPanel * depth + j % kPanel * 2L;
+      double sum = g.bias[j];
+      for (int k = 0; k < g.k; ++k)
+        sum += double{FromBf16(a[static_cast<size_t>(k)])} * FromBf16(w[k / 2 * 2 * kPanel + k % 2]);
+      g.c[i * g.ldc + j] = static_cast<float>(Post(g.post, sum));
+    }
+  }
+}
+
+void RoundRow(const float* row, int width, unsigned char* codes) {
+  for (int i = 0; i < width; ++i) {
+    const uint16_t code = ToBf16(row[i]);
+    std::memcpy(codes + 2L * i, &code, sizeof(code));
+  }
+}
+
 void EncodeRow(const float* row, int width, const CodedRows& to, int index) {
+  if (to.precision == Precision::kBf16) return RoundRow(row, width, to.codes + index * to.stride);
   const float low = std::min(0.0F, *std::min_element(row, row + width));
   const float high = std::max(0.0F, *std::max_element(row, row + width));
   const float scale = (high - low) / float{kMaxCode};
@@ -173,6 +215,8 @@ const KernelSet kKernels = {.name = "scalar",
                             .softmax = Softmax,
                             .post_op = ApplyPostOp,
                             .peak = Peak,
-                            .int8_peak = Peak};
+                            .int8_peak = Peak,
+                            .bf16_gemm = Bf16Gemm,
+                            .bf16_peak = Peak};
 
 }  // namespace rerankd::scalar

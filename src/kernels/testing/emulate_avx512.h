@@ -1,5 +1,5 @@
-// Included before every line of the AVX-512, AVX-VNNI and AVX-512 VNNI kernel sets when they are built a
-// second time, for the tests: SIMDe (and, where its version lacks one, a function below) computes with AVX2
+// Included before every line of the AVX-VNNI and all AVX-512 kernel sets when they are built a second time,
+// for the tests: SIMDe (and, where its version lacks one, a function below) computes with AVX2
 // what their intrinsics would. Results are those of the instructions, bit for bit; only dot products of
 // bytes, which the kernels write in assembler, are another line of their source.
 #pragma once
@@ -72,6 +72,29 @@ inline __m256i LowWords(simde__m512i x) {
   for (int i = 0; i < 16; ++i) words[i] = static_cast<short>(lanes[i]);
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words));
 }
+// vdpbf16ps: the odd elements first, then the even ones; a product is exact before it is added.
+inline __m256 Bf16Dots(__m256 sum, __m256i a, __m256i b) {
+  const __m256i odd = _mm256_set1_epi32(static_cast<int>(0xFFFF0000U));
+  sum = _mm256_fmadd_ps(_mm256_castsi256_ps(_mm256_and_si256(a, odd)),
+                        _mm256_castsi256_ps(_mm256_and_si256(b, odd)), sum);
+  return _mm256_fmadd_ps(_mm256_castsi256_ps(_mm256_slli_epi32(a, 16)),
+                         _mm256_castsi256_ps(_mm256_slli_epi32(b, 16)), sum);
+}
+inline simde__m512 Bf16Dots(simde__m512 sum, simde__m512i a, simde__m512i b) {
+  return Join<simde__m512>(Bf16Dots(HalfOf<__m256>(sum, 0), HalfOf<__m256i>(a, 0), HalfOf<__m256i>(b, 0)),
+                           Bf16Dots(HalfOf<__m256>(sum, 1), HalfOf<__m256i>(a, 1), HalfOf<__m256i>(b, 1)));
+}
+// vcvtne2ps2bf16: nearest, ties to even. (Both instructions take subnormal numbers for zero; these here do
+// not.)
+inline simde__m512i ToBf16(simde__m512 high, simde__m512 low) {
+  unsigned bits[32];
+  unsigned short words[32];
+  __builtin_memcpy(bits, &low, sizeof(low));
+  __builtin_memcpy(bits + 16, &high, sizeof(high));
+  for (int i = 0; i < 32; ++i)
+    words[i] = static_cast<unsigned short>((bits[i] + 0x7FFFU + (bits[i] >> 16 & 1U)) >> 16);
+  return simde_mm512_loadu_si512(words);
+}
 // Halves are combined until one lane is left: the order in which GCC's sequence adds.
 template <typename F>
 inline float Reduce(simde__m512 x, const F& f) {
@@ -105,6 +128,7 @@ inline float Min(simde__m512 x) {
 #define _mm512_cvtepi8_epi32(x) rerankd::emulated::WidenBytes(x)
 #define _mm512_cvtepi32_epi16(x) rerankd::emulated::LowWords(x)
 #define _mm512_cvtepi32_epi8(x) rerankd::emulated::LowBytes(x)
+#define _mm512_cvtne2ps_pbh(high, low) rerankd::emulated::ToBf16(high, low)
 #define _mm512_reduce_add_ps(x) rerankd::emulated::Sum(x)
 #define _mm512_reduce_max_ps(x) rerankd::emulated::Max(x)
 #define _mm512_reduce_min_ps(x) rerankd::emulated::Min(x)
@@ -113,3 +137,4 @@ inline float Min(simde__m512 x) {
 #define avxvnni emulated_avxvnni
 #define avx512 emulated_avx512
 #define avx512vnni emulated_avx512vnni
+#define avx512bf16 emulated_avx512bf16

@@ -21,6 +21,9 @@ extern const KernelSet kKernels;
 namespace emulated_avx512vnni {
 extern const KernelSet kKernels;
 }
+namespace emulated_avx512bf16 {
+extern const KernelSet kKernels;
+}
 
 constexpr float kUnit = std::numeric_limits<float>::epsilon() / 2;  // rounding error of one fp32 operation
 
@@ -38,10 +41,21 @@ inline std::vector<const KernelSet*> TestedSets() {
   std::vector<const KernelSet*> sets = RunningSets();
 #if defined(RERANKD_EMULATED_SETS)
   if (ChooseKernels("avx2").ok())
-    sets.insert(sets.end(),
-                {&emulated_avxvnni::kKernels, &emulated_avx512::kKernels, &emulated_avx512vnni::kKernels});
+    sets.insert(sets.end(), {&emulated_avxvnni::kKernels, &emulated_avx512::kKernels,
+                             &emulated_avx512vnni::kKernels, &emulated_avx512bf16::kKernels});
 #endif
   return sets;
+}
+
+// Tests for every number of rows go this far at a time: the reference has no tiles, but takes minutes; an
+// emulated CPU takes as long, and this step meets every remainder of its tiles.
+inline int RowStep(const KernelSet& kernels) {
+  if (&kernels == BuiltKernelSets().front()) return 85;
+#if defined(RERANKD_EMULATED_CPU)
+  return 17;
+#else
+  return 1;
+#endif
 }
 
 inline std::vector<float> Random(size_t count, uint32_t seed, float scale = 1) {

@@ -241,6 +241,7 @@ awaitable<bool> Connection::ServeOne() {
   HttpRequest request = ReadHead(parser);
   version_ = parser.get().version() == 10 ? 10 : 11;
   Router::Match match = hub_.router.Find(request.method, request.path);
+  route_ = match.route != nullptr ? std::string_view(match.route->pattern) : kNoRoute;
   const ErrorBody error_body = match.error != nullptr ? match.error : hub_.router.fallback();
   if (header_error) co_return co_await RejectRead(header_error, request, error_body);
   if (EndsNowhere(parser.get()))
@@ -274,8 +275,18 @@ awaitable<bool> Connection::FirstByte() {
   co_return !ec;
 }
 
+void Connection::Report(Code code) const {
+  if (code != Code::kOk && hub_.options.on_failure) hub_.options.on_failure(route_, code);
+}
+
+HttpReply Connection::Fail(ErrorBody body, const Failure& failure) const {
+  Report(failure.status.code());
+  return ErrorReply(body, failure);
+}
+
 // What the client still sends is not read, so the connection ends with the reply; unless there was no body.
 awaitable<bool> Connection::Refuse(const Parser& parser, const HttpRequest& request, HttpReply refusal) {
+  Report(refusal.code);
   unread_ = !parser.is_done();
   co_return co_await Send(std::move(refusal), request, parser.keep_alive() && !unread_);
 }
@@ -321,14 +332,14 @@ awaitable<bool> Connection::RejectRead(const error_code& ec, const HttpRequest& 
   unread_ = true;
   if (timed_out_) {
     const Failure failure = {DeadlineExceeded("the request did not arrive in time"), 408};
-    co_return co_await Send(ErrorReply(error, failure), request, false);
+    co_return co_await Send(Fail(error, failure), request, false);
   }
   if (!refused_.ok()) {
     const Failure failure = {refused_};  // GCC 12 frees a braced temporary within co_await twice
-    co_return co_await Send(ErrorReply(error, failure), request, false);
+    co_return co_await Send(Fail(error, failure), request, false);
   }
   if (!malformed || ec == http::error::end_of_stream || ec == http::error::partial_message) co_return false;
-  co_return co_await Send(ErrorReply(error, FailureOf(ec, hub_.options.limits)), request, false);
+  co_return co_await Send(Fail(error, FailureOf(ec, hub_.options.limits)), request, false);
 }
 
 // Runs the handler and waits for its reply; meanwhile watches for the client closing the connection.
@@ -346,10 +357,10 @@ awaitable<HttpReply> Connection::Answer(const Route& route, HttpRequest& request
   const auto handle = [&] {
     try {
       if (const std::optional<Failure> failure = UnpackBody(&request))
-        return respond([reply = ErrorReply(route.error, *failure)] { return reply; });
+        return respond([reply = Fail(route.error, *failure)] { return reply; });
       route.handler(request, respond);
     } catch (const std::exception& e) {
-      respond([reply = ErrorReply(route.error, {Internal(e.what()), 500})] { return reply; });
+      respond([reply = Fail(route.error, {Internal(e.what()), 500})] { return reply; });
     }
   };
   const bool big = request.body.size() > kInlineBytes || request.Has("content-encoding");
@@ -367,7 +378,7 @@ awaitable<HttpReply> Connection::Answer(const Route& route, HttpRequest& request
     try {
       reply = pending->make();
     } catch (const std::exception& e) {
-      reply = ErrorReply(route.error, {Internal(e.what()), 500});
+      reply = Fail(route.error, {Internal(e.what()), 500});
     }
   };
   if (big) {

@@ -79,6 +79,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   asio::awaitable<void> Run();
   asio::awaitable<bool> ServeOne();  // false when the connection is to be closed
   asio::awaitable<bool> FirstByte();
+  void Report(Code code) const;
+  HttpReply Fail(ErrorBody body, const Failure& failure) const;  // reports it too
   asio::awaitable<bool> Refuse(const Parser& parser, const HttpRequest& request, HttpReply refusal);
   HttpRequest ReadHead(const Parser& parser) const;
   asio::awaitable<error_code> ReadBody(Parser& parser);
@@ -105,6 +107,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   asio::steady_timer deadline_;
   asio::steady_timer look_;  // for the client closing the connection while its reply is made
   ConnectionHub& hub_;
+  std::string_view route_ = kNoRoute;  // of the request at hand
   std::string peer_;
   bool local_ = false;  // the client is on this machine
   boost::beast::flat_buffer buffer_;

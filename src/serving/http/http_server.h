@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.h"
@@ -36,12 +38,17 @@ struct HttpLimits {
   Duration write = std::chrono::seconds(60);   // the whole reply
 };
 
+constexpr std::string_view kNoRoute = "none";
+
 struct HttpOptions {
   HttpLimits limits;
   std::vector<std::string> cors;       // origins whose pages may read replies; "*" = every one
   const Security* security = nullptr;  // null: no keys, no TLS. Outlives the server
   AccessLog* access_log = nullptr;     // null: none. Outlives the server
-  std::shared_ptr<ByteBudget> held;    // shared with other servers; null: limits.buffered_bytes for this one
+  // Told of requests that fail before a handler has them, and of handlers that throw. `route` is the pattern,
+  // or kNoRoute. Called on any thread; null: nobody is told.
+  std::function<void(std::string_view route, Code code)> on_failure;
+  std::shared_ptr<ByteBudget> held;  // shared with other servers; null: limits.buffered_bytes for this one
 };
 
 // As the settings say, without security and access log. Connections are at most three quarters of the files

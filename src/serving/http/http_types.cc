@@ -31,6 +31,7 @@ void AddAnswer(const Answer& answer, const std::string& model, HttpReply* reply)
 HttpReply ErrorReply(ErrorBody body, const Failure& failure) {
   HttpReply reply;
   reply.status = HttpStatusOf(failure);
+  reply.code = failure.status.code();
   reply.body = body(failure);
   if (reply.status == 429 || reply.status == 503)
     reply.headers.emplace_back("retry-after", std::to_string(RetryAfterSeconds(failure.status)));

@@ -59,6 +59,7 @@ struct ReplyStream {
 
 struct HttpReply {
   int status = 200;
+  Code code = Code::kOk;  // of a failure
   std::string content_type = "application/json";
   std::string body;
   Headers headers;

@@ -1,0 +1,17 @@
+#define RERANKD_ISA neon
+#include "kernels/neon/kernels_neon.h"
+
+// In the order of need: clang-format must not sort these.
+#include "kernels/detail/vec_neon.h"
+//
+#include "kernels/detail/multiply_neon_inl.h"
+//
+#include "kernels/detail/int8_neon_inl.h"
+//
+#include "kernels/detail/kernels_inl.h"
+
+namespace rerankd::neon {
+
+const KernelSet kKernels = MakeKernelSet();
+
+}  // namespace rerankd::neon
