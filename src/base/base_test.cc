@@ -2,8 +2,10 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include <algorithm>
 #include <fstream>
 #include <random>
+#include <span>
 #include <thread>
 
 #include "base/bounded_queue.h"
@@ -104,6 +106,27 @@ TEST(File, AtomicWriteRoundTripsThroughMapping) {
   EXPECT_EQ(std::string(reinterpret_cast<const char*>(mapped->bytes().data()), mapped->bytes().size()),
             "hello");
   EXPECT_FALSE(WriteFileAtomically("/nonexistent/dir/file", "x").ok());
+  ::unlink(path.c_str());
+}
+
+TEST(File, ReleasedPartsOfAMappingTakeNoMemoryAndReadTheSame) {
+  const std::string path = TempPath("released");
+  constexpr size_t kSize = 64 << 20, kFirst = 1000;  // the part begins within a page
+  ASSERT_TRUE(WriteFileAtomically(path, std::string(kSize, 'r')).ok());
+  const auto mapped = MappedFile::Open(path);
+  ASSERT_TRUE(mapped.ok());
+  const std::span<const std::byte> bytes = mapped->bytes();
+  const auto all_are_r = [&] {
+    return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{'r'}; });
+  };
+  EXPECT_TRUE(all_are_r());
+  const int64_t before = ResidentBytes();
+  mapped->Release(bytes.subspan(kFirst));
+  EXPECT_LT(ResidentBytes(), before - static_cast<int64_t>(kSize / 2));
+  EXPECT_TRUE(all_are_r());
+  const std::string elsewhere = "not of this file";
+  mapped->Release(std::as_bytes(std::span(elsewhere)));
+  EXPECT_EQ(elsewhere, "not of this file");
   ::unlink(path.c_str());
 }
 

@@ -95,6 +95,14 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
+void MappedFile::Release(std::span<const std::byte> part) const {
+  const auto start = reinterpret_cast<uintptr_t>(data_), from = reinterpret_cast<uintptr_t>(part.data());
+  if (from < start || from + part.size() > start + size_) return;
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const uintptr_t first = (from + page - 1) / page * page, end = (from + part.size()) / page * page;
+  if (first < end) ::madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED);
+}
+
 struct LineReader::State {
   std::string path;
   gzFile file = nullptr;

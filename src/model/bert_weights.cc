@@ -86,6 +86,7 @@ class Loader {
                                          view->bytes.size() / sizeof(float));
       if (!std::all_of(table.begin(), table.end(), [](float v) { return std::isfinite(v); }))
         return InvalidArgument("tensor " + name + " has a value that is not finite; the file is damaged");
+      w_.source->Release(name);
       w_.view_bytes += static_cast<int64_t>(view->bytes.size());
       return table;
     }
@@ -111,6 +112,7 @@ class Loader {
     if (precision == Precision::kInt8 && w_.source->IsInt8(name + ".weight")) {
       RERANKD_ASSIGN_OR_RETURN(Int8Matrix stored, w_.source->ReadInt8(name + ".weight", shape));
       dense.codes.assign(stored.values.begin(), stored.values.end());
+      w_.source->Release(name + ".weight");
       dense.scales = std::move(stored.scales);
     } else {
       RERANKD_ASSIGN_OR_RETURN(dense.weight, w_.source->ReadFloats(name + ".weight", shape));

@@ -276,4 +276,8 @@ const TensorView* SafeTensors::Find(std::string_view name) const {
   return it == tensors_.end() ? nullptr : &it->second;
 }
 
+void SafeTensors::Release(const TensorView& tensor) const {
+  for (const MappedFile& file : files_) file.Release(tensor.bytes);
+}
+
 }  // namespace rerankd

@@ -41,6 +41,8 @@ class SafeTensors {
   static Result<SafeTensors> Parse(std::span<const std::byte> bytes, const std::string& source);
 
   const TensorView* Find(std::string_view name) const;  // null if absent
+  // Gives back the memory that reading a tensor took; its view stays good.
+  void Release(const TensorView& tensor) const;
   const std::map<std::string, TensorView, std::less<>>& tensors() const { return tensors_; }
   const std::string& source() const { return source_; }  // the path, for messages
 

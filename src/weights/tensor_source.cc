@@ -108,8 +108,13 @@ Result<std::vector<float>> TensorSource::ReadFloats(std::string_view name, const
       return FailedPrecondition("'" + tensors_.source() + "': tensor '" + view->name + "' is stored as " +
                                 view->dtype_name + "; supported are F32, F16, BF16 and rerankd-int8");
   }
+  tensors_.Release(*view);
   RERANKD_RETURN_IF_ERROR(CheckFinite(view->name, values).WithContext("'" + tensors_.source() + "'"));
   return values;
+}
+
+void TensorSource::Release(std::string_view name) const {
+  if (const TensorView* view = Find(name)) tensors_.Release(*view);
 }
 
 bool TensorSource::IsInt8(std::string_view name) const {

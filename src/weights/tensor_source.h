@@ -35,13 +35,17 @@ class TensorSource {
   TensorSource(SafeTensors tensors, WeightStorage storage)
       : tensors_(std::move(tensors)), storage_(storage) {}
 
-  // All values as float, dequantised where stored as int8. Values that are not finite are an error.
+  // A copy of all values as float, dequantised where stored as int8. Values that are not finite are an error.
   Result<std::vector<float>> ReadFloats(std::string_view name, const Shape& shape) const;
 
   // Is `name` stored as int8? False where it is absent.
   bool IsInt8(std::string_view name) const;
   // The stored rows and scales of a matrix for which IsInt8 holds. `shape` = [rows, columns].
   Result<Int8Matrix> ReadInt8(std::string_view name, const Shape& shape) const;
+
+  // Gives back the memory that reading a tensor took, for what was copied or will be read again in parts
+  // only. Views of it stay good.
+  void Release(std::string_view name) const;
 
   // The stored bytes, as checked against `shape`.
   Result<const TensorView*> Get(std::string_view name, const Shape& shape) const;
