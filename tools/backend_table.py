@@ -144,8 +144,9 @@ def table(args, rows, state):
     lines = [" | ".join(head), " | ".join("---" for _ in head), *(" | ".join(row.cells()) for row in rows)]
     facts = "\n".join(f"- {name}: {value}" for name, value in state.get("machine", {}).items() if name != "Command")
     rounds = max((len(row.state.get("pairs_per_s", [])) for row in rows), default=0)
+    text = "/".join(pathlib.Path(args.data).parts[-2:]) if args.data else "the bundled pairs"
     return (
-        f"# Backends\n\nWritten by `tools/backend_table.py`: {rounds} rounds of up to {args.pairs} pairs of text in turn over all rows, "
+        f"# Backends\n\nWritten by `tools/backend_table.py`: {rounds} rounds of up to {args.pairs} pairs of {text} in turn over all rows, "
         f"{args.threads} threads, a fresh process each. Differences of logits and Spearman: against native fp32, the same model, the 80 pairs "
         f"of the demo. nDCG@10: the bundled model `default` on the demo.\n\n{facts}\n\n" + "".join(f"| {line} |\n" for line in lines))  # fmt: skip
 
