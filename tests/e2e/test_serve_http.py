@@ -95,11 +95,11 @@ def test_metrics_count_and_reset(server):
 
 
 def test_requests_that_no_handler_saw_are_counted_as_errors(rerankd):
-    with Served(rerankd, "--backend", "fake", "--set", "server.max_body_bytes=1000") as served:
+    with Served(rerankd, "--backend", "fake", "--set", "server.max_body_bytes=2000") as served:
         for path in ("/nowhere", "/secret/../nowhere"):
             assert served.http("GET", path)[0] == 404
         assert served.http("DELETE", "/rerank")[0] == 405
-        assert served.http("POST", "/rerank", {"query": "q", "texts": ["x" * 2000]})[0] == 413
+        assert served.http("POST", "/rerank", {"query": "q", "texts": ["x" * 3000]})[0] == 413
         assert served.http("POST", "/rerank", b"no gzip", **{"Content-Encoding": "gzip"})[0] == 400
         with RawClient(("127.0.0.1", served.http_port)) as client:
             client.send(b"rubbish\r\n\r\n")
