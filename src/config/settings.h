@@ -37,7 +37,7 @@ struct TokenizerPoolSettings {
 };
 
 struct SchedulerSettings {
-  double max_queue_ms = 20000;         // refuse a request whose estimated wait is longer
+  double max_queue_ms = 30000;         // refuse a request whose estimated wait is longer
   int64_t max_queue_tokens = 1 << 24;  // about 100 MB of token ids; 0 = no limit of its own
   int max_queue_requests = 4096;
   double default_deadline_ms = 0;  // 0 = none

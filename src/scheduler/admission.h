@@ -28,7 +28,7 @@ class RateMeter {
 };
 
 struct AdmissionLimits {
-  double max_queue_ms = 20000;
+  double max_queue_ms = 30000;
   int64_t max_queue_tokens = 0;    // 0 = no limit
   int64_t max_queue_requests = 0;  // 0 = no limit
 };

@@ -75,7 +75,8 @@ struct Job : std::enable_shared_from_this<Job> {
   int rows = 0;             // of them
   int dispatched = 0;       // rows handed to workers
   int pending_rows = 0;     // not scored yet
-  int64_t queued_cost = 0;  // tokens: estimates until tokenised
+  int64_t cost = 0;         // tokens, the whole request: estimates until tokenised
+  int64_t queued_cost = 0;  // of it, not scored yet
   TimePoint first_start{}, last_end{};
   Duration tokenize_time{};
   double compute_ms = 0;

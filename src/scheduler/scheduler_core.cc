@@ -133,14 +133,14 @@ Status SchedulerCore::Route(Job* job, int last) {
   return SettleOverflow(options_.documents, &job->request);
 }
 
-// What the fair queue may serve before this request: of every other one no more than this one's cost and one
-// quantum.
+// What the fair queue may serve before this request is done: of every other one no more than this one's cost
+// and one quantum. What is scored of the others counts too: requests that come later take its place.
 int64_t SchedulerCore::TokensAhead(const Job& job) const {
   const int group = home(job).group;
   const int64_t most = job.queued_cost + Quantum(options_, home(job).spec);
   int64_t ahead = 0;
   for (const auto& other : jobs_)
-    if (home(*other).group == group) ahead += std::min(other->queued_cost, most);
+    if (home(*other).group == group) ahead += std::min(other->cost, most);
   return ahead;
 }
 
@@ -148,7 +148,7 @@ double SchedulerCore::WaitMs(const Job& job, double limit_ms) const {
   const Group& group = groups_[static_cast<size_t>(home(job).group)];
   const double tokenizer =
       EstimatedWaitMs(untokenized_, tokenizer_rate_.per_second() * options_.tokenizer_threads);
-  double workers = EstimatedWaitMs(group.queued_cost, group.tokens_per_second());
+  double workers = EstimatedWaitMs(group.cost, group.tokens_per_second());
   // The exact walk over all requests only where the cheap upper bound would refuse.
   if (workers > limit_ms) workers = EstimatedWaitMs(TokensAhead(job), group.tokens_per_second());
   return std::max(tokenizer, workers);
@@ -178,7 +178,7 @@ void SchedulerCore::Enqueue(Job* job) {
     job->logits.resize(n * static_cast<size_t>(job->num_labels));
 
   const int64_t cost = std::exchange(job->queued_cost, 0);
-  Charge(job, cost);
+  Recost(job, cost);
   untokenized_ += cost;
   ++instance.requests;
   if (job->request.deadline) deadlines_.emplace(*job->request.deadline, job);
@@ -239,7 +239,7 @@ int SchedulerCore::SliceDone(Slice slice, const Status& status, Duration took) {
   if (!options_.spread_slices && job->next_unit < job->size()) tokenizer_ring_.push_back(slice.job);
   job->encoded += slice.end - slice.begin;
   const int64_t tokens = slice.encoded->pairs.tokens();
-  Charge(job, tokens - slice.estimate);
+  Recost(job, tokens - slice.estimate);
   if (options_.mode == PipelineMode::kTokenizationOnly) {
     CountRows(job, *slice.encoded);
     Charge(job, -tokens);
@@ -445,6 +445,12 @@ void SchedulerCore::Charge(Job* job, int64_t cost) {
   groups_[static_cast<size_t>(home(*job).group)].queued_cost += cost;
 }
 
+void SchedulerCore::Recost(Job* job, int64_t cost) {
+  job->cost += cost;
+  groups_[static_cast<size_t>(home(*job).group)].cost += cost;
+  Charge(job, cost);
+}
+
 void SchedulerCore::FinishLapsed(Job* job, TimePoint now) {
   if (!job->finished) Finish(job, LapseOf(*job, now));
 }
@@ -459,6 +465,7 @@ void SchedulerCore::Finish(Job* job, Status status) {
   if (job->encoded < job->size()) NoteEncoded(*job);  // nothing more will come of it
   --instance.requests;
   Charge(job, -job->queued_cost);
+  groups_[static_cast<size_t>(home(*job).group)].cost -= job->cost;
   untokenized_ -= Estimate(*job, job->next_unit, job->size());
   if (!status.ok()) counters_.dropped_pairs += job->size() - job->encoded + job->rows - job->dispatched;
   if (job->request.deadline) deadlines_.erase({*job->request.deadline, job});

@@ -116,7 +116,8 @@ class SchedulerCore {
   struct Group {
     std::vector<int> instances;
     int live_workers = 0;
-    int64_t queued_cost = 0;   // of unfinished requests
+    int64_t cost = 0;          // of unfinished requests, what is scored of them included
+    int64_t queued_cost = 0;   // of them, not scored yet
     int64_t running_cost = 0;  // of it, in micro-batches that workers hold
     RateMeter tokens, units;   // of one worker: real tokens; cost units
     double tokens_per_second() const { return tokens.per_second() * live_workers; }
@@ -148,7 +149,8 @@ class SchedulerCore {
   int64_t Backlog(const Instance& instance, int64_t enough) const;
   BatchLimits LimitsFor(const Instance& instance) const;
   void Count(int worker, const MicroBatch& batch, const BatchStats& stats, Duration busy);
-  void Charge(Job* job, int64_t cost);
+  void Charge(Job* job, int64_t cost);  // what is to be scored yet
+  void Recost(Job* job, int64_t cost);  // what the whole request costs, and so what is to be scored
   void Finish(Job* job, Status status);
   void FinishLapsed(Job* job, TimePoint now);
   void FailGroup(int group, const Status& status);

@@ -366,7 +366,7 @@ TEST(SchedulerCore, OverloadKeepsGoodputAndRefusesTheRest) {
   for (int i = 0; i < 6000; ++i) {
     ScoreRequest request = Documents(10, 64);  // 3.2 ms of both workers
     const double at = i * 1.07;
-    request.deadline = sim.now() + FromMs(at + 1000);
+    request.deadline = sim.now() + FromMs(at + 300);
     sim.SubmitAt(at, std::move(request));
   }
   sim.Run();
