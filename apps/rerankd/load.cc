@@ -100,7 +100,8 @@ int Run(LoadFlags flags) {
     fmt::print(stderr, "warning: {}\n", warning);
   if (result->interrupted) return kExitInterrupted;
   const bool slo_missed = flags.options.slo_ms > 0 && !load::MeetsSlo(*result);
-  return result->summary.ok() == 0 || !result->stats.lost.empty() || slo_missed ? kExitFailed : 0;
+  const bool failed = result->summary.ok() == 0 || !result->stats.lost.empty() || !result->log_fault.empty();
+  return failed || slo_missed ? kExitFailed : 0;
 }
 
 void AddTarget(CLI::App& command, LoadFlags* flags) {

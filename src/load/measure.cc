@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <utility>
@@ -44,6 +45,13 @@ Status CheckOptions(const LoadOptions& o) {
   if (o.repeats < 1) return InvalidArgument(fmt::format("--repeats {} is not at least 1", o.repeats));
   if (o.max_in_flight < 1)
     return InvalidArgument(fmt::format("--max-in-flight {} is not at least 1", o.max_in_flight));
+  if (!o.log.empty()) RERANKD_RETURN_IF_ERROR(CheckLogName(o.log));
+  std::error_code unknown;
+  if (!o.log.empty() && std::filesystem::equivalent(o.log, o.replay, unknown))
+    return InvalidArgument(fmt::format("--log would overwrite what --replay reads: {}", o.replay));
+  if (!o.replay.empty() && (o.requests || o.duration_s))
+    return InvalidArgument(
+        "--replay sends all requests of its log: it goes without --requests and --duration");
   if (o.arrivals != "poisson" && o.arrivals != "constant")
     return InvalidArgument(fmt::format("--arrivals '{}' is not poisson or constant", o.arrivals));
   return {};
@@ -266,6 +274,7 @@ Result<LoadResult> RunTrial(const LoadOptions& options, double rate, Session& se
   };
   LoadResult result = session.Run(std::move(plan), std::move(hooks), stop);
   result.rate = rate;
+  result.seed = options.seed;
   return result;
 }
 
@@ -274,10 +283,6 @@ Result<LoadResult> RunTrial(const LoadOptions& options, double rate, Session& se
 Result<LoadResult> MeasureLoad(const LoadOptions& options, const std::atomic<bool>& interrupt,
                                const Progress& progress) {
   RERANKD_RETURN_IF_ERROR(CheckOptions(options));
-  std::unique_ptr<RequestLog> log;
-  if (!options.log.empty()) {
-    RERANKD_ASSIGN_OR_RETURN(log, RequestLog::Create(options.log));
-  }
   RERANKD_ASSIGN_OR_RETURN(const auto session, Session::Create(options, interrupt));
   RERANKD_RETURN_IF_ERROR(session->WarmUp());
   AloneTimes alone;
@@ -289,6 +294,10 @@ Result<LoadResult> MeasureLoad(const LoadOptions& options, const std::atomic<boo
   }
   if (options.rate_share) rate = *options.rate_share * std::max(capacity, 1e-3);  // 0 only when interrupted
 
+  std::unique_ptr<RequestLog> log;  // only now: a target that is not there costs no older log
+  if (!options.log.empty()) {
+    RERANKD_ASSIGN_OR_RETURN(log, RequestLog::Create(options.log));
+  }
   std::vector<Due> due;
   Offset offset;
   LoadHooks hooks;
@@ -308,7 +317,10 @@ Result<LoadResult> MeasureLoad(const LoadOptions& options, const std::atomic<boo
   }
   total->rate = rate;
   if (options.ideal) total->ideal = CompareWithIdeal(std::move(due), alone, capacity);
-  if (log != nullptr) RERANKD_RETURN_IF_ERROR(log->Close());
+  total->seed = options.seed;
+  if (log != nullptr) {
+    if (const Status closed = log->Close(); !closed.ok()) total->log_fault = closed.message();
+  }
   return *std::move(total);
 }
 

@@ -63,7 +63,9 @@ struct LoadResult {
   LoadStats stats;
   Summary summary{0};
   ServerUsage server;
-  double rate = 0;  // open loop: requests/s that were wanted; 0 = of a replay
+  double rate = 0;        // open loop: requests/s that were wanted; 0 = of a replay
+  uint64_t seed = 1;      // of the arrivals
+  std::string log_fault;  // why the request log is incomplete; empty: it is not
   std::optional<Capacity> capacity;
   std::optional<IdealComparison> ideal;
   MachineSpeed speed_before, speed_after;

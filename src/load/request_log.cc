@@ -64,11 +64,6 @@ std::string JsonLine(const Sample& s) {
 
 bool IsCsv(const std::string& path) { return path.ends_with(".csv"); }
 
-Status CheckExtension(const std::string& path) {
-  if (IsCsv(path) || path.ends_with(".jsonl")) return {};
-  return InvalidArgument(fmt::format("request log {}: its name must end in .csv or .jsonl", path));
-}
-
 double Number(std::string_view text) {
   double value = NAN;
   const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -110,8 +105,13 @@ Result<Arrival> ArrivalOf(const Fields& f, int64_t dataset_pairs) {
 
 }  // namespace
 
+Status CheckLogName(const std::string& path) {
+  if (IsCsv(path) || path.ends_with(".jsonl")) return {};
+  return InvalidArgument(fmt::format("request log {}: its name must end in .csv or .jsonl", path));
+}
+
 Result<std::unique_ptr<RequestLog>> RequestLog::Create(const std::string& path) {
-  RERANKD_RETURN_IF_ERROR(CheckExtension(path));
+  RERANKD_RETURN_IF_ERROR(CheckLogName(path));
   std::FILE* file = std::fopen(path.c_str(), "wb");
   if (file == nullptr) return InvalidArgument(fmt::format("request log {}: {}", path, std::strerror(errno)));
   std::unique_ptr<RequestLog> log(new RequestLog(path, IsCsv(path), file));
@@ -133,7 +133,7 @@ Status RequestLog::Close() {
 }
 
 Result<std::vector<Arrival>> ReadArrivals(const std::string& path, int64_t dataset_pairs) {
-  RERANKD_RETURN_IF_ERROR(CheckExtension(path));
+  RERANKD_RETURN_IF_ERROR(CheckLogName(path));
   RERANKD_ASSIGN_OR_RETURN(LineReader reader, LineReader::Open(path));
   std::vector<Arrival> arrivals;
   std::string line;

@@ -13,6 +13,9 @@
 
 namespace rerankd::load {
 
+// kInvalidArgument: neither .csv nor .jsonl.
+Status CheckLogName(const std::string& path);
+
 class RequestLog {
  public:
   // kInvalidArgument: neither .csv nor .jsonl, or the file cannot be written.

@@ -80,7 +80,7 @@ Json LoadJson(const LoadOptions& o, const LoadResult& r) {
   Json j = {{"mode", r.mode}, {"docs_per_request", o.documents}};
   if (r.mode == "closed") j["concurrency"] = o.concurrency;
   if (r.rate > 0) j["rate"] = r.rate;
-  if (r.rate > 0 && o.arrivals == "poisson") j["seed"] = o.seed;
+  if (r.rate > 0 && o.arrivals == "poisson") j["seed"] = r.seed;
   if (!o.scenario.empty()) j["scenario"] = o.scenario;
   return j;
 }
@@ -236,6 +236,7 @@ std::vector<std::string> Warnings(const LoadOptions& options, const LoadResult& 
   const Summary& s = r.summary;
   if (!r.stats.lost.empty()) warnings.push_back("ended early: " + r.stats.lost);
   if (r.interrupted) warnings.push_back("interrupted: what was sent until then counts");
+  if (!r.log_fault.empty()) warnings.push_back(r.log_fault);
   if (!r.warm_up.steady && options.warm_up_s > 0)
     warnings.push_back(fmt::format("the rate was not steady after {:.1f} s of warm-up", r.warm_up.seconds));
   if (r.stats.clock_went_back > 0)

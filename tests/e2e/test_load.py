@@ -312,6 +312,17 @@ def test_a_full_disk_is_reported(rerankd, server, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, preexec_fn=small_disk(20_000))
     assert done.returncode == 1 and f"{log} is incomplete" in done.stderr
     assert 0 < log.stat().st_size <= 20_000
+    assert "300 requests in" in done.stdout  # what was measured is told
+
+
+def test_an_older_log_outlives_a_run_that_cannot_start(rerankd, server, tmp_path):
+    log = tmp_path / "log.jsonl"
+    load(rerankd, "--target", address(server, "tei"), "--protocol", "tei", "--requests", 20, "--log", log)
+    before = log.read_bytes()
+    code, _, errors = load(rerankd, "--target", address(server, "tei"), "--protocol", "tei", "--replay", log, "--log", log, check=False)
+    assert code == 2 and "--replay" in errors and log.read_bytes() == before
+    code, _, _ = load(rerankd, "--target", "http://127.0.0.1:1", "--protocol", "tei", "--requests", 20, "--log", log, check=False)
+    assert code == 1 and log.read_bytes() == before
 
 
 def test_api_key_file(rerankd, tmp_path):
