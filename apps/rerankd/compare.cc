@@ -23,27 +23,42 @@ Result<std::vector<experiment::Measure>> Read(const std::string& path) {
   return measures;
 }
 
-Result<std::vector<experiment::Comparison>> CompareFiles(const CompareFlags& flags) {
-  RERANKD_ASSIGN_OR_RETURN(const auto a, Read(flags.a));
-  RERANKD_ASSIGN_OR_RETURN(const auto b, Read(flags.b));
-  auto comparisons = experiment::Compare(a, b);
-  if (comparisons.empty())
-    return InvalidArgument(fmt::format("{} and {} measured nothing in common", flags.a, flags.b));
-  return comparisons;
+struct Pair {
+  std::vector<experiment::Measure> a, b;
+};
+
+Result<Pair> ReadBoth(const CompareFlags& flags) {
+  Pair pair;
+  RERANKD_ASSIGN_OR_RETURN(pair.a, Read(flags.a));
+  RERANKD_ASSIGN_OR_RETURN(pair.b, Read(flags.b));
+  return pair;
+}
+
+void WarnOfMissing(const std::vector<std::string>& names, const std::string& path) {
+  for (const std::string& name : names) fmt::print(stderr, "warning: only in {}: {}\n", path, name);
 }
 
 int Run(const CompareFlags& flags) {
-  const auto comparisons = CompareFiles(flags);
-  if (!comparisons.ok()) return Fail(comparisons.status());
-  fmt::print("{}", flags.json ? experiment::ComparisonJson(*comparisons)
-                              : experiment::ComparisonTable(*comparisons));
+  const auto results = ReadBoth(flags);
+  if (!results.ok()) return Fail(results.status());
+  const auto comparisons = experiment::Compare(results->a, results->b);
+  const auto only_a = experiment::Missing(results->a, results->b);
+  WarnOfMissing(only_a, flags.a);
+  WarnOfMissing(experiment::Missing(results->b, results->a), flags.b);
+  if (comparisons.empty())
+    return Fail(InvalidArgument(fmt::format("{} and {} measured nothing in common", flags.a, flags.b)));
+  fmt::print("{}",
+             flags.json ? experiment::ComparisonJson(comparisons) : experiment::ComparisonTable(comparisons));
   if (!flags.html.empty()) {
     const Status status =
-        WriteFileAtomically(flags.html, experiment::ComparisonHtml(*comparisons, flags.a, flags.b));
+        WriteFileAtomically(flags.html, experiment::ComparisonHtml(comparisons, flags.a, flags.b));
     if (!status.ok()) return Fail(status);
   }
   if (!flags.fail_below) return 0;
-  const auto worst = experiment::WorstRate(*comparisons);
+  if (!only_a.empty())
+    return Fail(
+        FailedPrecondition(fmt::format("{} lacks {} of what {} measured", flags.b, only_a.size(), flags.a)));
+  const auto worst = experiment::WorstRate(comparisons);
   if (!worst) return Fail(InvalidArgument("--fail-below: the results have no rate in common"));
   if (*worst >= *flags.fail_below) return 0;
   return Fail(

@@ -51,6 +51,8 @@ TEST_F(EvalTest, BadLinesAreNamed) {
   EXPECT_THAT(ReadRun(Write("a", "q Q0 d 1 0.5 t\nq Q0 d 2\n")).status().message(), HasSubstr(":2:"));
   EXPECT_THAT(ReadRun(Write("b", "q Q0 d 1 abc t\n")).status().message(), HasSubstr(":1:"));
   EXPECT_THAT(ReadRun(Write("c", "q Q0 d 1 1 t\nq Q0 d 2 2 t\n")).status().message(), HasSubstr("twice"));
+  EXPECT_THAT(ReadRun(Write("nan", "q Q0 d 1 1 t\nq Q0 e 2 nan t\n")).status().message(), HasSubstr(":2:"));
+  EXPECT_THAT(ReadQrels(Write("first", "q 0 d one\nq 0 d 1\n")).status().message(), HasSubstr(":1:"));
   EXPECT_THAT(ReadQrels(Write("d", "q 0 d 1\nq 0 d x\n")).status().message(), HasSubstr(":2:"));
   EXPECT_THAT(ReadTexts(Write("e", "{\"_id\": 5, \"text\": \"x\"}\n"), nullptr).status().message(),
               HasSubstr(":1:"));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
@@ -50,7 +51,7 @@ Result<TrecRun> ReadRun(const std::string& path) {
     const auto columns = Columns(line);
     if (columns.empty()) continue;
     ScoredDoc doc;
-    if (columns.size() != 6 || !ParseNumber(columns[4], &doc.score))
+    if (columns.size() != 6 || !ParseNumber(columns[4], &doc.score) || !std::isfinite(doc.score))
       return InvalidArgument(At(path, reader) + ": not a TREC run line 'query Q0 document rank score tag'");
     const std::string query(columns[0]);
     doc.id = columns[2];
@@ -75,7 +76,7 @@ Result<Qrels> ReadQrels(const std::string& path) {
     int grade = 0;
     const bool shaped = columns.size() == 3 || columns.size() == 4;
     if (!shaped || !ParseNumber(columns.back(), &grade)) {
-      if (shaped && reader.line_number() == 1) continue;  // BEIR's header
+      if (columns.size() == 3 && reader.line_number() == 1) continue;  // BEIR's header
       return InvalidArgument(At(path, reader) + ": not a qrels line 'query [0] document grade'");
     }
     qrels[std::string(columns[0])][std::string(columns[columns.size() - 2])] = grade;

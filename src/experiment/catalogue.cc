@@ -55,8 +55,10 @@ struct Totals {
 
   void Count(int* kind, const std::string& file, const std::string& reason) {
     ++*kind;
-    std::string line = fmt::format("{} {}: {}", kind == &skipped ? "skipped" : "failed",
-                                   fs::path(file).stem().string(), reason);
+    Note(kind == &skipped ? "skipped" : "failed", file, reason);
+  }
+  void Note(const char* what, const std::string& file, const std::string& reason) {
+    std::string line = fmt::format("{} {}: {}", what, fs::path(file).stem().string(), reason);
     std::replace(line.begin(), line.end(), '\n', ' ');
     if (line.size() > kLongestReason) line = line.substr(0, kLongestReason - 3) + "...";
     reasons.push_back(line);
@@ -70,6 +72,7 @@ void CountOutcome(const std::string& file, const RunOutcome& outcome, Totals* to
     totals->Count(&totals->skipped, file, outcome.reason);
   else
     ++totals->run;
+  if (outcome.good > 0 && outcome.skipped > 0) totals->Note("skipped in part", file, outcome.reason);
   totals->interrupted = outcome.interrupted;
 }
 

@@ -172,6 +172,14 @@ std::vector<Comparison> Compare(const std::vector<Measure>& a, const std::vector
   return comparisons;
 }
 
+std::vector<std::string> Missing(const std::vector<Measure>& a, const std::vector<Measure>& b) {
+  std::vector<std::string> names;
+  for (const Measure& m : a)
+    if (std::none_of(b.begin(), b.end(), [&](const Measure& x) { return x.name == m.name; }))
+      names.push_back(m.name);
+  return names;
+}
+
 std::optional<double> WorstRate(const std::vector<Comparison>& comparisons) {
   std::optional<double> worst;
   for (const Comparison& c : comparisons)

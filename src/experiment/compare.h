@@ -33,6 +33,9 @@ struct Comparison {
 // What both hold, in the order of `a`. Same input, same interval.
 std::vector<Comparison> Compare(const std::vector<Measure>& a, const std::vector<Measure>& b);
 
+// Names of what `a` holds and `b` lacks: cells that failed in `b`, or another grid.
+std::vector<std::string> Missing(const std::vector<Measure>& a, const std::vector<Measure>& b);
+
 // The smallest ratio of a rate ("higher is better"); nothing when there is none.
 std::optional<double> WorstRate(const std::vector<Comparison>& comparisons);
 

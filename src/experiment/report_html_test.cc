@@ -120,8 +120,8 @@ TEST(HtmlReport, DrawsEveryKindOfChart) {
   for (const char* title :
        {"Throughput over concurrency", "Throughput over batch size", "Latency percentiles",
         "Stages of a request (mean)", "Latency, batch=16, conc=1", "Latency over time, batch=8, conc=2",
-        "Server throughput", "CPU of the server", "Memory of the models", "Busy with inference",
-        "Padding to the longest of a request would waste"})
+        "Server throughput", "Queue depth", "CPU of the server", "Memory of the models",
+        "Busy with inference", "Padding to the longest of a request would waste"})
     EXPECT_EQ(Count(html, std::string("<figcaption>") + title), 1) << title;
   EXPECT_GE(Count(html, "class=\"bar-end\""), 4);  // intervals of throughput
 }
