@@ -49,6 +49,8 @@ export class Series {
         tokenize: history.tokenize_ms[i] ?? null,
         inference: history.inference_ms[i] ?? null,
         padding: history.padding_pct[i] ?? null,
+        tokenizerQueue: history.tokenizer_queue_size[i] ?? null,
+        modelQueue: history.model_queue_size[i] ?? null,
       });
     });
   }

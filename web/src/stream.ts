@@ -8,6 +8,7 @@ export interface StreamHandlers {
 }
 
 const kSilenceMs = 5_000; // ten periods of the server
+const kNewKey = 'a new key'; // why a connection is given up on purpose
 const kRetryMs = [500, 1_000, 2_000, 5_000];
 
 export class EventStream {
@@ -28,7 +29,7 @@ export class EventStream {
   useKey(key: string): void {
     this.key = key;
     this.failures = 0;
-    this.abort.abort();
+    this.abort.abort(kNewKey);
   }
 
   private async run(): Promise<never> {
@@ -37,7 +38,7 @@ export class EventStream {
       try {
         await this.read(this.abort);
       } catch (error) {
-        if (!this.abort.signal.aborted) this.handlers.state('lost', String(error));
+        if (this.abort.signal.reason !== kNewKey) this.handlers.state('lost', String(error));
       }
       const wait = kRetryMs[Math.min(this.failures++, kRetryMs.length - 1)]!;
       await this.pause(wait);
@@ -59,7 +60,7 @@ export class EventStream {
   private async read(abort: AbortController): Promise<void> {
     const headers: Record<string, string> = {Accept: 'text/event-stream'};
     if (this.key) headers['Authorization'] = `Bearer ${this.key}`;
-    const reply = await fetch(this.url, {headers, signal: abort.signal, cache: 'no-store'});
+    const reply = await this.unlessSilent(abort, fetch(this.url, {headers, signal: abort.signal, cache: 'no-store'}));
     if (reply.status === 401 || reply.status === 403) {
       this.handlers.state('key', this.key ? 'The server does not know this key.' : 'The server asks for an API key.');
       return;
@@ -71,14 +72,19 @@ export class EventStream {
     const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
     let rest = '';
     for (;;) {
-      const silence = setTimeout(() => abort.abort(), kSilenceMs);
-      const {value, done} = await reader.read().finally(() => clearTimeout(silence));
+      const {value, done} = await this.unlessSilent(abort, reader.read());
       if (done) break;
       const events = (rest + value).split('\n\n');
       rest = events.pop() ?? '';
       for (const event of events) this.deliver(event);
     }
     this.handlers.state('lost', 'the server closed the stream');
+  }
+
+  // Gives the connection up when the server says nothing for too long.
+  private unlessSilent<T>(abort: AbortController, answer: Promise<T>): Promise<T> {
+    const silence = setTimeout(() => abort.abort(new Error('the server is silent')), kSilenceMs);
+    return answer.finally(() => clearTimeout(silence));
   }
 
   private deliver(event: string): void {

@@ -77,4 +77,6 @@ export interface History {
   tokenize_ms: number[];
   inference_ms: number[];
   padding_pct: number[];
+  tokenizer_queue_size: number[];
+  model_queue_size: number[];
 }
