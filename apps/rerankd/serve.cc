@@ -30,8 +30,12 @@ class SignalWaiter {
     sigwait(&signals_, &signal);
     return signal;
   }
-  // A second signal while draining ends the process at once.
-  void Restore() const { pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr); }
+  // A second SIGTERM or SIGINT while draining ends the process at once; a SIGHUP (log rotation) does not.
+  void Restore() const {
+    sigset_t ending = signals_;
+    sigdelset(&ending, SIGHUP);
+    pthread_sigmask(SIG_UNBLOCK, &ending, nullptr);
+  }
 
  private:
   sigset_t signals_;
@@ -64,10 +68,10 @@ void Reload(Server& server) {
 }
 
 Status RunServe(const ConfigFlags& config) {
-  const SignalWaiter signals;
   RaiseOpenFileLimit();
   RERANKD_ASSIGN_OR_RETURN(const Settings settings, config.Load());
   RERANKD_RETURN_IF_ERROR(FetchMissingModels(settings));
+  const SignalWaiter signals;  // not before: a download can be interrupted
   RERANKD_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::Create(settings));
   engine->MeasurePeak();
   RERANKD_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Start(settings, *engine));

@@ -133,6 +133,8 @@ void ScoreService::SampleSystem() {
   sample.memory_mb = static_cast<double>(on_cpu ? ResidentBytes() : stats.usage.device_bytes) / kMiB;
   sample.workers = static_cast<int>(stats.workers.size());
   for (const WorkerStats& worker : stats.workers) sample.busy_ms += worker.busy_ms;
+  sample.tokenizer_queue = stats.tokenizer_queue;
+  sample.model_queue = stats.model_queue;
   metrics_.Sample(sample);
   utilization_.Sample(clock_.Now(), stats.workers);
 }
@@ -167,11 +169,14 @@ std::string ScoreService::PrometheusText() {
   return prometheus_.Text(state);
 }
 
+Status HasRelevance(int num_labels) {
+  if (num_labels <= 2) return {};
+  return FailedPrecondition("the model has " + std::to_string(num_labels) +
+                            " labels; a relevance score needs a model with 1 or 2");
+}
+
 Result<std::vector<float>> RelevanceScores(const ScoreResult& result, bool raw) {
-  if (result.num_labels > 2) {
-    return FailedPrecondition("the model has " + std::to_string(result.num_labels) +
-                              " labels; a relevance score needs a model with 1 or 2");
-  }
+  RERANKD_RETURN_IF_ERROR(HasRelevance(result.num_labels));
   std::vector<float> scores = result.logits;
   if (result.num_labels == 2) {  // softmax[1] = sigmoid(logit 1 - logit 0)
     scores.resize(result.logits.size() / 2);

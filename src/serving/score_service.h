@@ -90,6 +90,8 @@ class ScoreService {
   std::atomic<bool> draining_{false};
 };
 
+// kFailedPrecondition for a model whose labels do not make one relevance score.
+Status HasRelevance(int num_labels);
 // One relevance score a pair: sigmoid of the only logit, or softmax class 1 of two; `raw` gives the log-odds
 // instead. More labels: kFailedPrecondition. NaN: kInternal.
 Result<std::vector<float>> RelevanceScores(const ScoreResult& result, bool raw);

@@ -2,6 +2,7 @@
 import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -76,7 +77,28 @@ def test_several_models_are_asked_for_by_name(rerankd):
             assert status == 200
             assert headers["x-model"].endswith(name)
             scores[name] = body
+            pair = [[BODY["query"], BODY["texts"][0]]]
+            for path, body in [("/predict", {"inputs": pair}), ("/rerank", {"text_pairs": pair})]:
+                assert served.http("POST", path, {**body, "model": name})[1]["x-model"].endswith(name)
         assert scores["tiny"] != scores["tiny-random"]
+
+
+def test_a_model_without_a_relevance_score_refuses_before_it_computes(rerankd, stubs):
+    messages, services = stubs
+    with Served(rerankd, model=ROOT / "tests/data/labels3-f16") as served:
+        bodies = [("/rerank", BODY), ("/v2/rerank", {"query": "q", "documents": ["d"]}), ("/score", {"text_1": "q", "text_2": "d"}),
+                  ("/rerank", {"text_pairs": [["q", "d"]]})]  # fmt: skip
+        for path, body in bodies:
+            status, _, reply = served.http("POST", path, body)
+            assert status == 424 and b"3 labels" in reply, (path, status, reply)
+        with pytest.raises(grpc.RpcError) as error:
+            services.InferenceServiceStub(served.channel).Infer(
+                messages.InferRequest(pairs=[messages.QueryDocPair(query="q", document="d")]))
+        assert error.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+        text = served.http("GET", "/metrics")[2].decode()
+        errors = re.findall(r'^rerankd_errors_total\{code="FAILED_PRECONDITION".*\} (\d+)$', text, re.MULTILINE)
+        assert sum(map(int, errors)) == 5 and not re.search(r"^rerankd_requests_total\{.*\} [1-9]", text, re.MULTILINE)
+        assert len(json.loads(served.http("POST", "/predict", {"inputs": ["q", "d"]})[2])) == 3
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="these tests do not run as root: neither does the server")

@@ -55,6 +55,35 @@ def test_expect_100_continue(client):
     assert client.get("/ready", Expect="200-maybe")[0] == 417
 
 
+@pytest.mark.parametrize("path, body", [("/rerank", {"query": "q", "texts": ["a"], "raw_scores": True}),
+                                        ("/v1/rerank", {"query": "q", "documents": [{"text": "a"}], "top_n": 1}),
+                                        ("/predict", {"inputs": [["q", "a"]]}), ("/score", {"text_1": "q", "text_2": ["a"]}),
+                                        ("/tokenize", {"inputs": "q"})])  # fmt: skip
+def test_a_body_cut_anywhere_is_a_clear_error(client, path, body):
+    text = json.dumps(body).encode()
+    for cut in range(len(text)):
+        client.send(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (path.encode(), cut) + text[:cut])
+        status, _, reply = client.read()
+        assert status == 400 and json.loads(reply)["error"], (text[:cut], status, reply)
+
+
+def test_a_client_that_leaves_amid_its_body_costs_nothing(server):
+    for _ in range(20):
+        with RawClient(("127.0.0.1", server.http_port)) as leaving:
+            leaving.send(b"POST /rerank HTTP/1.1\r\nHost: x\r\nContent-Length: 20000000\r\n\r\n" + b"x" * 2_000_000)
+    assert server.http("POST", "/rerank", BODY)[0] == 200
+
+
+@pytest.mark.parametrize("accepted, packed", [("gzip", True), ("br, GZIP ; q=0.5", True), ("gzip; q=0", False), ("gzip;q=0.0", False),
+                                              ("x-gzip", False), ("", False)])  # fmt: skip
+def test_replies_are_packed_for_who_accepts_it(client, accepted, packed):
+    body = {"query": "q", "texts": ["x" * 1000] * 100, "return_text": True}
+    client.send(request("POST", "/rerank", body, **({"accept_encoding": accepted} if accepted else {})))
+    status, headers, reply = client.read()
+    assert status == 200 and ("content-encoding" in headers) == packed and "accept-encoding" in headers["vary"]
+    assert len(json.loads(gzip.decompress(reply) if packed else reply)) == 100
+
+
 @pytest.mark.parametrize("encoding, pack", [("gzip", gzip.compress), ("deflate", zlib.compress)])
 def test_packed_bodies(client, encoding, pack):
     plain = client.post("/rerank", BODY)

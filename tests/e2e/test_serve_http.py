@@ -99,6 +99,7 @@ def test_requests_that_no_handler_saw_are_counted_as_errors(rerankd):
         for path in ("/nowhere", "/secret/../nowhere"):
             assert served.http("GET", path)[0] == 404
         assert served.http("DELETE", "/rerank")[0] == 405
+        assert served.http("GET", "/v2/models/absent/ready")[0] == 404
         assert served.http("POST", "/rerank", {"query": "q", "texts": ["x" * 3000]})[0] == 413
         assert served.http("POST", "/rerank", b"no gzip", **{"Content-Encoding": "gzip"})[0] == 400
         with RawClient(("127.0.0.1", served.http_port)) as client:
@@ -106,7 +107,7 @@ def test_requests_that_no_handler_saw_are_counted_as_errors(rerankd):
             assert client.read()[0] == 400
         text = served.http("GET", "/metrics")[2].decode()
         found = re.findall(r'^rerankd_errors_total\{code="(\w+)",model="[^"]+",route="([^"]+)"\} (\d+)$', text, re.MULTILINE)
-        assert set(found) == {("NOT_FOUND", "none", "2"), ("INVALID_ARGUMENT", "none", "2"), ("INVALID_ARGUMENT", "/rerank", "2")}
+        assert set(found) == {("NOT_FOUND", "none", "2"), ("NOT_FOUND", "/v2/models/{model}/ready", "1"), ("INVALID_ARGUMENT", "none", "2"), ("INVALID_ARGUMENT", "/rerank", "2")}
 
 
 def test_http_can_be_left_out(rerankd):

@@ -75,6 +75,7 @@ void Harden(const ServerSettings& settings, grpc::ServerBuilder* builder) {
   const int silence_ms = ToInt(settings.idle_timeout_ms);
   builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreams);
   builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, ToInt(settings.header_timeout_ms));
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, silence_ms);  // without a call: told to go
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, silence_ms);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, std::min(silence_ms, 20'000));
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);

@@ -25,7 +25,10 @@ struct InferMethod {
   using Request = InferRequest;
   using Reply = InferResponse;
 
+  int num_labels = 1;
+
   Result<ScoreRequest> Read(Request message) const {
+    RERANKD_RETURN_IF_ERROR(HasRelevance(num_labels));
     if (message.pairs_size() == 0) return InvalidArgument("pairs is empty: send at least 1 pair");
     std::vector<std::pair<std::string, std::string>> pairs;
     pairs.reserve(static_cast<size_t>(message.pairs_size()));
@@ -74,7 +77,8 @@ class InferenceService final : public Generated::WithRawCallbackMethod_Infer<
 
   grpc::ServerUnaryReactor* Infer(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                   grpc::ByteBuffer* reply) override {
-    return Score(backend_, context, request, reply, InferMethod());
+    return Score(backend_, context, request, reply,
+                 InferMethod{.num_labels = backend_.service.engine().model().num_labels});
   }
   grpc::ServerUnaryReactor* GetMetrics(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                        grpc::ByteBuffer* reply) override {

@@ -42,7 +42,10 @@ struct RerankMethod {
   using Request = RerankRequest;
   using Reply = RerankResponse;
 
+  explicit RerankMethod(int labels) : num_labels(labels) {}
+
   Result<ScoreRequest> Read(Request message) {
+    RERANKD_RETURN_IF_ERROR(HasRelevance(num_labels));
     if (message.texts().empty()) return InvalidArgument("`texts` cannot be empty");
     raw_scores = message.raw_scores();
     const int64_t query_characters = CountCodePoints(message.query());
@@ -66,6 +69,7 @@ struct RerankMethod {
     return reply;
   }
 
+  int num_labels;
   bool raw_scores = false;
   int64_t characters = 0;
   std::vector<std::string> texts;
@@ -231,7 +235,8 @@ class RerankService final : public Generated::WithRawCallbackMethod_Rerank<
 
   grpc::ServerUnaryReactor* Rerank(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                    grpc::ByteBuffer* reply) override {
-    return Score(backend_, context, request, reply, RerankMethod());
+    return Score(backend_, context, request, reply,
+                 RerankMethod(backend_.service.engine().model().num_labels));
   }
   grpc::ServerReadReactor<grpc::ByteBuffer>* RerankStream(grpc::CallbackServerContext* context,
                                                           grpc::ByteBuffer* reply) override {

@@ -49,7 +49,7 @@ class ScoringCall final : public grpc::ServerUnaryReactor {
   void Complete(const Result<Answer>& answer) {
     if (!answer.ok()) return End(call_.Fail(answer.status()));
     const Result<typename Method::Reply> message = method_.Write(*answer);
-    if (!message.ok()) return End(call_.Fail(message.status()));
+    if (!message.ok()) return End(call_.Fail(call_.Refuse(message.status())));
     call_.AddAnswer(*answer);
     grpc::Status status = WriteMessage(*message, reply_);
     call_.AddReplyBytes(reply_->Length());

@@ -80,18 +80,27 @@ void SubmitCall(const Call& call, std::string_view model_name, ScoreRequest scor
   score.model = (*model)->name;
   score.deadline = *deadline;
   Attribute(call.request, &score);
-  const auto answered = [model = *model, error = call.error, respond = call.respond,
-                         make = std::move(make)](Result<Answer> answer) {
+  const auto answered = [&service = call.service, route = call.route, model = *model, error = call.error,
+                         respond = call.respond, make = std::move(make)](Result<Answer> answer) {
     if (!answer.ok()) return RespondError(respond, error, {answer.status()});
-    respond([model, error, make, answer = std::make_shared<const Answer>(std::move(*answer))] {
-      Result<HttpReply> reply = make(*answer, *model);
-      if (!reply.ok()) return ErrorReply(error, {reply.status()});
-      AddAnswer(*answer, model->name, &*reply);
-      return std::move(*reply);
-    });
+    respond(
+        [&service, route, model, error, make, answer = std::make_shared<const Answer>(std::move(*answer))] {
+          Result<HttpReply> reply = make(*answer, *model);
+          if (!reply.ok()) return ErrorReply(error, {service.Refuse(route, reply.status())});
+          AddAnswer(*answer, model->name, &*reply);
+          return std::move(*reply);
+        });
   };
   const Status admitted = call.service.Submit(call.route, call.request.started, std::move(score), answered);
   if (!admitted.ok()) RespondError(call.respond, call.error, {admitted});
+}
+
+void SubmitRelevanceCall(const Call& call, std::string_view model, ScoreRequest score, MakeAnswer make) {
+  const Result<const ModelInfo*> chosen = call.service.ChooseModel(model);
+  if (chosen.ok()) {
+    if (Status has = HasRelevance((*chosen)->num_labels); !has.ok()) return call.Refuse({std::move(has)});
+  }
+  SubmitCall(call, model, std::move(score), std::move(make));
 }
 
 Result<std::optional<TimePoint>> RequestDeadline(const HttpRequest& request) {

@@ -46,6 +46,8 @@ using MakeAnswer = std::function<Result<HttpReply>(const Answer& answer, const M
 
 // Chooses the model, adds deadline, caller and cancellation, submits, answers.
 void SubmitCall(const Call& call, std::string_view model, ScoreRequest score, MakeAnswer make);
+// The same, for replies of one relevance score a document: refuses models that have none.
+void SubmitRelevanceCall(const Call& call, std::string_view model, ScoreRequest score, MakeAnswer make);
 
 // A deadline from x-request-timeout-ms; kInvalidArgument if it is not a positive integer.
 Result<std::optional<TimePoint>> RequestDeadline(const HttpRequest& request);

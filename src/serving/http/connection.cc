@@ -13,6 +13,7 @@
 #include <exception>
 #include <utility>
 
+#include "base/text.h"
 #include "serving/access_log.h"
 #include "serving/address.h"
 #include "serving/http/compression.h"
@@ -94,10 +95,17 @@ std::string_view PathOf(std::string_view target) {
   return target.substr(0, target.find('?'));
 }
 
+// RFC 9110, 12.5.3: "gzip;q=0" and its spellings refuse it.
 bool AcceptsGzip(const HttpRequest& request) {
-  const std::string_view accepted = request.Header("accept-encoding");
-  const size_t at = accepted.find("gzip");
-  return at != std::string_view::npos && accepted.substr(at, 8) != "gzip;q=0";
+  std::string accepted = ToLower(request.Header("accept-encoding"));
+  std::erase(accepted, ' ');
+  for (const std::string_view coding : Split(accepted, ',')) {
+    if (coding.substr(0, coding.find(';')) != "gzip") continue;
+    const size_t weight = coding.find(";q=");
+    return weight == std::string_view::npos ||
+           coding.substr(weight + 3).find_first_not_of("0.") != std::string_view::npos;
+  }
+  return false;
 }
 
 struct Peer {
@@ -390,7 +398,7 @@ awaitable<HttpReply> Connection::Answer(const Route& route, HttpRequest& request
 }
 
 std::optional<Failure> Connection::UnpackBody(HttpRequest* request) {
-  const std::string_view encoding = request->Header("content-encoding");
+  const std::string encoding = ToLower(request->Header("content-encoding"));
   if (encoding.empty() || encoding == "identity" || request->body.empty()) return std::nullopt;
   Result<std::string> unpacked = Unpack(request->body, hub_.options.limits.body_bytes);
   if (!unpacked.ok()) {
@@ -495,13 +503,14 @@ awaitable<void> Connection::Complete(const HttpRequest& request, HttpReply* repl
   reply->headers.emplace_back("x-request-id", request.request_id);
   hub_.guard.AddCors(request, reply);
   const bool packed_already = Has(reply->headers, "content-encoding");
-  if (reply->stream || packed_already || reply->body.size() < kWorthGzip || !AcceptsGzip(request)) co_return;
+  if (reply->stream || packed_already || reply->body.size() < kWorthGzip) co_return;
+  reply->headers.emplace_back("vary", "accept-encoding");
+  if (!AcceptsGzip(request)) co_return;
   co_await OnPool([reply] {
     std::string packed = Gzip(reply->body);
     if (packed.empty()) return;
     reply->body = std::move(packed);
     reply->headers.emplace_back("content-encoding", "gzip");
-    reply->headers.emplace_back("vary", "accept-encoding");
   });
 }
 

@@ -30,9 +30,9 @@ std::optional<Failure> CheckBody(const HttpRequest& request) {
   if (request.method == "POST" && !type.empty() && !IsJsonOrBinary(type))
     return Failure{
         InvalidArgument("content-type '" + std::string(type) + "' is not JSON: send application/json"), 415};
-  const std::string_view encoding = request.Header("content-encoding");
+  const std::string encoding = ToLower(request.Header("content-encoding"));
   if (!IsKnownEncoding(encoding))
-    return Failure{InvalidArgument("content-encoding '" + std::string(encoding) +
+    return Failure{InvalidArgument("content-encoding '" + encoding +
                                    "' is not supported: send gzip, deflate, or the body as it is"),
                    415};
   const std::string expect = ToLower(request.Header("expect"));

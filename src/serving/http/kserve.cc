@@ -86,30 +86,33 @@ void Infer(const Call& call, const ModelInfo& model) {
              });
 }
 
-// `answer` for the model that the path names.
+// `answer` for the model that the path names; `route` labels the metrics.
 template <typename Answers>
-Handler ForModel(ScoreService& service, Answers answer) {
-  return [&service, answer](HttpRequest& request, const Respond& respond) {
+Handler ForModel(ScoreService& service, std::string_view route, Answers answer) {
+  return [&service, route, answer](HttpRequest& request, const Respond& respond) {
     const std::vector<std::string>& parts = request.path_parts;
     const Result<const ModelInfo*> model =
         FindKserveModel(service.engine(), parts[0], parts.size() > 1 ? parts[1] : "");
-    if (!model.ok()) return RespondError(respond, KserveError, {model.status()});
+    if (!model.ok()) return Call{service, route, KserveError, request, respond}.Refuse({model.status()});
     answer(**model, request, respond);
   };
 }
 
+constexpr std::string_view kMetadata = "/v2/models/{model}", kReady = "/v2/models/{model}/ready",
+                           kInfer = "/v2/models/{model}/infer";
+
 void AddModelRoutes(ScoreService& service, const std::string& prefix, Router* router) {
   const Handler ready =
-      ForModel(service, [&service](const ModelInfo& model, HttpRequest&, const Respond& respond) {
+      ForModel(service, kReady, [&service](const ModelInfo& model, HttpRequest&, const Respond& respond) {
         RespondWith(respond, ModelReady(service, model));
       });
   const Handler metadata =
-      ForModel(service, [](const ModelInfo& model, HttpRequest&, const Respond& respond) {
+      ForModel(service, kMetadata, [](const ModelInfo& model, HttpRequest&, const Respond& respond) {
         RespondWith(respond, ModelMetadata(model));
       });
-  const Handler infer =
-      ForModel(service, [&service](const ModelInfo& model, HttpRequest& request, const Respond& respond) {
-        Infer({service, "/v2/models/{model}/infer", KserveError, request, respond}, model);
+  const Handler infer = ForModel(
+      service, kInfer, [&service](const ModelInfo& model, HttpRequest& request, const Respond& respond) {
+        Infer({service, kInfer, KserveError, request, respond}, model);
       });
   router->Add({"POST", prefix + "/infer", infer, KserveError, Access::kKey});
   router->Add({"GET", prefix + "/ready", ready, KserveError, Access::kOpen});

@@ -17,6 +17,7 @@ struct PredictCall {
   std::vector<TextPair> pairs;
   bool batch = false;  // a list of lists was asked for
   bool raw_scores = false;
+  std::string model;
   TextLimits limits;
 };
 
@@ -42,6 +43,7 @@ Result<PredictCall> ReadCall(const Json& body) {
   PredictCall call;
   RERANKD_RETURN_IF_ERROR(ReadInputs(body, &call));
   RERANKD_ASSIGN_OR_RETURN(call.raw_scores, OptionalBool(body, "raw_scores", false));
+  RERANKD_ASSIGN_OR_RETURN(call.model, OptionalString(body, "model", ""));
   RERANKD_RETURN_IF_ERROR(ReadTeiTruncation(body, &call.limits));
   return call;
 }
@@ -121,7 +123,7 @@ void Predict(ScoreService& service, std::string_view route, HttpRequest& request
   ScoreRequest score = ScoreRequest::ForPairs(std::move(asked->pairs));
   score.pair_options = asked->limits.pair;
   score.overflow = asked->limits.overflow;
-  SubmitCall(call, "", std::move(score),
+  SubmitCall(call, asked->model, std::move(score),
              [batch = asked->batch, raw = asked->raw_scores](const Answer& answer, const ModelInfo& model) {
                return MakeReply(answer, batch, raw, model.labels);
              });

@@ -25,10 +25,10 @@ void RerankBody(const Call& call, const Dialect& dialect, const Json& body) {
   ScoreRequest score = ScoreRequest::ForQuery(asked->query, asked->documents);
   score.pair_options = asked->limits.pair;
   score.overflow = asked->limits.overflow;
-  SubmitCall(call, asked->model, std::move(score),
-             [&dialect, asked](const Answer& answer, const ModelInfo& model) {
-               return MakeReply(dialect, *asked, answer, model.name);
-             });
+  SubmitRelevanceCall(call, asked->model, std::move(score),
+                      [&dialect, asked](const Answer& answer, const ModelInfo& model) {
+                        return MakeReply(dialect, *asked, answer, model.name);
+                      });
 }
 
 Result<std::string> DocumentText(const Json& document, const std::vector<std::string>& fields,

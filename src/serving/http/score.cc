@@ -112,17 +112,19 @@ void Score(ScoreService& service, std::string_view route, HttpRequest& request, 
   ScoreRequest score = std::move(asked->texts);
   score.pair_options = asked->limits.pair;
   score.overflow = asked->limits.overflow;
-  SubmitCall(call, asked->model, std::move(score),
-             [raw = asked->raw](const Answer& answer, const ModelInfo& model) {
-               return MakeScoreReply(answer, model, raw);
-             });
+  SubmitRelevanceCall(call, asked->model, std::move(score),
+                      [raw = asked->raw](const Answer& answer, const ModelInfo& model) {
+                        return MakeScoreReply(answer, model, raw);
+                      });
 }
 
 void ScoreTextPairs(const Call& call, const Json& body) {
   Result<std::vector<TextPair>> pairs = ReadTextPairs(body);
   if (!pairs.ok()) return call.Refuse({pairs.status()});
-  SubmitCall(call, "", ScoreRequest::ForPairs(std::move(*pairs)),
-             [](const Answer& answer, const ModelInfo&) { return MakeTextPairsReply(answer); });
+  const Result<std::string> model = OptionalString(body, "model", "");
+  if (!model.ok()) return call.Refuse({model.status()});
+  SubmitRelevanceCall(call, *model, ScoreRequest::ForPairs(std::move(*pairs)),
+                      [](const Answer& answer, const ModelInfo&) { return MakeTextPairsReply(answer); });
 }
 
 }  // namespace rerankd::serving

@@ -43,7 +43,9 @@ Json HistoryJson(const std::vector<HistoryPoint>& history) {
           {"queue_wait_ms", Column(history, &P::queue_wait_ms)},
           {"tokenize_ms", Column(history, &P::tokenize_ms)},
           {"inference_ms", Column(history, &P::inference_ms)},
-          {"padding_pct", Column(history, &P::padding_pct)}};
+          {"padding_pct", Column(history, &P::padding_pct)},
+          {"tokenizer_queue_size", Column(history, &P::tokenizer_queue)},
+          {"model_queue_size", Column(history, &P::model_queue)}};
 }
 
 Json WorkersJson(const std::vector<WorkerSummary>& workers) {

@@ -196,6 +196,8 @@ HistoryPoint ReferenceMetrics::MakePoint(TimePoint now) const {
   point.tokenize_ms = RoundTo(last_.tokenize_ms, 2);
   point.inference_ms = RoundTo(last_.inference_ms, 2);
   point.padding_pct = RoundTo(last_.padding_pct, 1);
+  point.tokenizer_queue = system_.tokenizer_queue;
+  point.model_queue = system_.model_queue;
   return point;
 }
 

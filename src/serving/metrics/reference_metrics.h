@@ -35,6 +35,7 @@ struct SystemSample {
   double memory_mb = 0;
   double busy_ms = 0;  // of all workers since the start
   int workers = 0;
+  int64_t tokenizer_queue = 0, model_queue = 0;  // requests
 };
 
 // One row of the time series, rounded as the reference system stores it.
@@ -45,6 +46,7 @@ struct HistoryPoint {
   int64_t queries = 0;
   double cpu_percent = 0, memory_mb = 0, utilization_pct = 0;
   double queue_wait_ms = 0, tokenize_ms = 0, inference_ms = 0, padding_pct = 0;
+  int64_t tokenizer_queue = 0, model_queue = 0;  // not in the reference system
 };
 
 // Requests that this worker started. Latency is that of the whole request.
