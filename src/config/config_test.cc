@@ -276,7 +276,7 @@ TEST_F(ConfigTest, ExperimentsWaitInTheQueueUnlessTheyAskToBeRefused) {
   EXPECT_EQ(LoadExperiment(File("name: x\n"))->variants[0].settings.scheduler.max_queue_ms, 60000);
   EXPECT_EQ(
       LoadExperiment(File("scheduler: {max_queue_ms: 5}\n"))->variants[0].settings.scheduler.max_queue_ms, 5);
-  EXPECT_EQ(Load(File("name: x\n")).scheduler.max_queue_ms, 20000);
+  EXPECT_EQ(Load(File("name: x\n")).scheduler.max_queue_ms, 30000);
 }
 
 TEST_F(ConfigTest, ExperimentsScoreEveryPairUnlessTheyAskForEqualOnesToBeMerged) {

@@ -339,10 +339,11 @@ Result<ServerMetrics> ParseServerMetrics(const std::string& json) {
   const Json j = Json::parse(json, nullptr, false);
   if (!j.is_object()) return InvalidArgument("the server's metrics are not a JSON object");
   ServerMetrics m;
-  for (const auto& item : Object(j, "history").items()) m.history[item.key()] = NumbersOf(item.value());
+  const Json& own = Object(j, "rerankd");
+  for (const Json* history : {&Object(j, "history"), &Object(own, "history")})
+    for (const auto& item : history->items()) m.history[item.key()] = NumbersOf(item.value());
   ReadStages(j, &m);
   ReadWorkers(j, &m);
-  const Json& own = Object(j, "rerankd");
   m.real_tokens = static_cast<int64_t>(Number(Object(own, "tokens"), "real", -1));
   m.computed_tokens = static_cast<int64_t>(Number(Object(own, "tokens"), "computed", -1));
   m.multiply_adds = Number(own, "multiply_adds", -1);

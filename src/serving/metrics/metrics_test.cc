@@ -233,6 +233,7 @@ TEST_F(ReferenceMetricsTest, JsonHasEveryKeyOfTheReferenceSystem) {
   EXPECT_EQ(json["worker_stats"][0]["query_count"], 2);
   EXPECT_EQ(json["rerankd"]["tokens"]["padding_waste_ratio"], 0.0);  // nothing padded was computed
   EXPECT_TRUE(json["history"]["throughput"][0].is_number_integer());
+  EXPECT_EQ(json["rerankd"]["history"]["model_queue_size"].size(), json["history"]["timestamps"].size());
 }
 
 TEST(CpuMeter, GivesCpuTimeOverWallTimeSinceTheLastReading) {

@@ -43,9 +43,13 @@ Json HistoryJson(const std::vector<HistoryPoint>& history) {
           {"queue_wait_ms", Column(history, &P::queue_wait_ms)},
           {"tokenize_ms", Column(history, &P::tokenize_ms)},
           {"inference_ms", Column(history, &P::inference_ms)},
-          {"padding_pct", Column(history, &P::padding_pct)},
-          {"tokenizer_queue_size", Column(history, &P::tokenizer_queue)},
-          {"model_queue_size", Column(history, &P::model_queue)}};
+          {"padding_pct", Column(history, &P::padding_pct)}};
+}
+
+// Columns beside those of the reference system.
+Json OwnHistoryJson(const std::vector<HistoryPoint>& history) {
+  return {{"tokenizer_queue_size", Column(history, &HistoryPoint::tokenizer_queue)},
+          {"model_queue_size", Column(history, &HistoryPoint::model_queue)}};
 }
 
 Json WorkersJson(const std::vector<WorkerSummary>& workers) {
@@ -191,6 +195,7 @@ std::string ReferenceJson(const ServerIdentity& identity, const MetricsSnapshot&
                           const EngineStats& engine) {
   Json j = WithoutHistory(identity, m, engine);
   j["history"] = HistoryJson(m.history);
+  if (j.contains("rerankd")) j["rerankd"]["history"] = OwnHistoryJson(m.history);
   return j.dump(2, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -207,7 +212,11 @@ std::string DashboardJson(const ServerIdentity& identity, const MetricsSnapshot&
 
 std::string DashboardHistoryJson(const MetricsSnapshot& m, size_t points) {
   const size_t skipped = m.history.size() - std::min(points, m.history.size());
-  return OneLine(HistoryJson({m.history.begin() + static_cast<std::ptrdiff_t>(skipped), m.history.end()}));
+  const std::vector<HistoryPoint> last(m.history.begin() + static_cast<std::ptrdiff_t>(skipped),
+                                       m.history.end());
+  Json columns = HistoryJson(last);
+  columns.update(OwnHistoryJson(last));
+  return OneLine(columns);
 }
 
 }  // namespace rerankd::serving
