@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc)
 RERANKD = $(BUILD)/apps/rerankd/rerankd
 SOURCES = $(shell git ls-files '*.cc' '*.h')
 
-.PHONY: help arm64 backends browser demo build test test-heavy unit e2e clients fuzz format check-format tidy asan tsan setup clean
+.PHONY: help arm64 asan-e2e backends browser demo build test test-heavy unit e2e clients fuzz format check-format tidy asan tsan setup clean
 
 help:
 	@echo "make demo        install what is missing, build, serve the bundled model, run a small experiment, show its report"
@@ -59,7 +59,7 @@ fuzz:
 test-heavy:
 	@tools/setup.sh build test heavy
 	@$(MAKE) --no-print-directory clients
-	@$(MAKE) --no-print-directory asan tsan
+	@$(MAKE) --no-print-directory asan asan-e2e tsan
 	@$(MAKE) --no-print-directory browser arm64
 	@FUZZ_SERVING=ON $(MAKE) --no-print-directory fuzz FUZZ_SECONDS=60
 
@@ -77,6 +77,12 @@ arm64:
 	cmake --preset aarch64 >/dev/null
 	cmake --build build/aarch64 -j $(JOBS) --target kernels_test
 	ctest --test-dir build/aarch64 --output-on-failure -j $(JOBS)
+
+# What hostile clients, byte-level clients and faults do to a server built with the address sanitizer.
+asan-e2e:
+	LSAN_OPTIONS=suppressions=$(CURDIR)/cmake/lsan.supp:print_suppressions=0 \
+	RERANKD_BIN=$(abspath build/asan/apps/rerankd/rerankd) build/venv/bin/python -m pytest -q \
+	  tests/e2e/test_http_protocol.py tests/e2e/test_hostile.py tests/e2e/test_faults.py tests/e2e/test_http_security.py
 
 tidy: $(BUILD)/build.ninja
 	@tools/tidy.sh $(BUILD)

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -14,6 +15,17 @@ using Json = nlohmann::json;
 using Scores = std::vector<float>;
 
 std::string Quoted(const std::string& text) { return Json(text).dump(); }
+
+// As one part of a path (RFC 3986): names of models have slashes.
+std::string Escaped(const std::string& text) {
+  std::string escaped;
+  for (const char c : text) {
+    const bool plain = std::isalnum(static_cast<unsigned char>(c)) != 0 ||
+                       std::string_view("-._~").find(c) != std::string_view::npos;
+    escaped += plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
+  }
+  return escaped;
+}
 
 // Writers of JSON that know no NaN put null in its place.
 float ScoreOf(const Json& value) { return value.is_null() ? NAN : value.get<float>(); }
@@ -97,7 +109,7 @@ Result<std::unique_ptr<HttpDialect>> HttpDialect::Create(std::string_view protoc
 HttpDialect::HttpDialect(const Format& format, const std::string& model, const Workload& workload)
     : format_(format),
       workload_(workload),
-      path_(Replaced(format.path, "{model}", model)),
+      path_(Replaced(format.path, "{model}", Escaped(model))),
       head_(Replaced(format.head, "{model}", Quoted(model))) {
   for (const auto& [query, document] : workload.dataset().pairs) {
     queries_.push_back(Quoted(query));

@@ -33,10 +33,19 @@ def load(rerankd, *arguments, check=True):
 
 
 def address(server, protocol):
-    return server.grpc_address if protocol == "rerankd" else f"http://127.0.0.1:{server.http_port}"
+    return server.grpc_address if protocol in ("rerankd", "tei-grpc") else f"http://127.0.0.1:{server.http_port}"
 
 
-@pytest.mark.parametrize("protocol", ["rerankd", *HTTP_PROTOCOLS])
+@pytest.mark.parametrize("target", ["http", "grpc"])
+def test_kserve_over_both(rerankd, server, target):
+    name = json.loads(server.http("GET", "/v1/models")[2])["data"][0]["id"]
+    assert "/" in name  # a folder, escaped in a path
+    where = f"grpc://{server.grpc_address}" if target == "grpc" else address(server, "kserve")
+    _, result, _ = load(rerankd, "--target", where, "--protocol", "kserve", "--model", name, "--requests", 20, "--docs-per-request", 3)
+    assert result["requests"] == {"sent": 20, "ok": 20, "failed": 0}
+
+
+@pytest.mark.parametrize("protocol", ["rerankd", "tei-grpc", *HTTP_PROTOCOLS])
 def test_closed_loop_sends_what_was_asked_and_the_server_saw_it(rerankd, server, protocol):
     before = server.metrics().get("query_count", 0)
     _, result, _ = load(rerankd, "--target", address(server, protocol), "--protocol", protocol, "--concurrency", 3,
