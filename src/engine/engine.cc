@@ -158,9 +158,10 @@ std::vector<int> ShareThreads(const std::vector<InstanceSettings>& instances) {
 // All backends at once: each touches its own memory.
 Status WarmUp(const std::vector<std::unique_ptr<Backend>>& backends, int max_length) {
   std::vector<int> lengths;
-  for (const int length : {16, 64, 256})
+  constexpr int kLongest = 256;
+  for (const int length : {16, 64})
     if (length < max_length) lengths.push_back(length);
-  lengths.push_back(std::min(max_length, 256));
+  lengths.push_back(std::min(max_length, kLongest));
   std::vector<Status> statuses(backends.size());
   std::vector<std::thread> threads;
   for (size_t i = 0; i < backends.size(); ++i)

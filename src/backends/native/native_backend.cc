@@ -73,17 +73,16 @@ class NativeBackend final : public Backend {
   const BackendCaps& caps() const override { return caps_; }
 
   // Every page of the workspace that these lengths need is touched, and the weights come into the cache.
+  // Nothing is made for a length: what one full micro-batch of the longest pairs touches is all there is.
   Status Warmup(std::span<const int> lengths) override {
-    for (const int length : lengths) {
-      const size_t size = static_cast<size_t>(std::clamp(length, 1, caps_.max_tokens));
-      const std::vector<int32_t> ids(size, 0);
-      const std::vector<uint8_t> types(size, 0);
-      Batch batch;
-      for (int i = 0; i < std::max(1, kBatchTokens / static_cast<int>(size)); ++i) batch.Add({ids, types});
-      std::vector<float> logits(static_cast<size_t>(batch.size() * caps_.num_labels));
-      RERANKD_RETURN_IF_ERROR(Score(batch, CancelFlag(), logits, nullptr));
-    }
-    return {};
+    if (lengths.empty()) return {};
+    const int longest = std::clamp(*std::max_element(lengths.begin(), lengths.end()), 1, caps_.max_tokens);
+    const std::vector<int32_t> ids(static_cast<size_t>(longest), 0);
+    const std::vector<uint8_t> types(ids.size(), 0);
+    Batch batch;
+    for (int i = 0; i < std::max(1, kBatchTokens / longest); ++i) batch.Add({ids, types});
+    std::vector<float> logits(static_cast<size_t>(batch.size() * caps_.num_labels));
+    return Score(batch, CancelFlag(), logits, nullptr);
   }
 
   Status Score(const Batch& batch, const CancelFlag& cancel, std::span<float> logits,
