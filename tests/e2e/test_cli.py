@@ -223,6 +223,15 @@ def test_bench_table_names_machine_and_what_does_not_run(rerankd):
         assert text in table, table
 
 
+def test_compare_tells_what_one_side_lacks(rerankd, tmp_path):
+    a, b = tmp_path / "a.json", tmp_path / "b.json"
+    a.write_text('{"first": 1, "second": 2}')
+    b.write_text('{"first": 1, "third": 3}')
+    done = run(rerankd, "compare", a, b)
+    assert done.returncode == 0 and f"only in {a}: second" in done.stderr.decode() and f"only in {b}: third" in done.stderr.decode()
+    fails(rerankd, "compare", a, b, "--fail-below", "0.5", says="lacks 1 of what")
+
+
 def test_bench_compares_two_builds(rerankd):
     report = json.loads(bench(rerankd, "--json", "--only", "lengths", "--lengths", 16, "--threads", 1, "--precision", "fp32",
                               "--compare", rerankd))  # fmt: skip

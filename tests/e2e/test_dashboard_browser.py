@@ -1,6 +1,7 @@
 """The dashboard in a real Chromium: values after known requests, not only presence. Part of `make test-heavy`."""
 import json
 import shutil
+import signal
 import subprocess
 import time
 
@@ -156,6 +157,18 @@ def test_says_when_the_server_is_gone(browser, rerankd):
         server.terminate()
         assert server.exit_code() == 0
         wait_for(page, "#status", "Disconnected")
+        page.close()
+
+
+def test_says_when_the_server_hangs(browser, rerankd):
+    with Served(rerankd) as server:
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{server.http_port}/dashboard")
+        wait_for(page, "#status", "Idle")
+        server.process.send_signal(signal.SIGSTOP)
+        wait_for(page, "#status", "Disconnected")
+        server.process.send_signal(signal.SIGCONT)
+        wait_for(page, "#status", "Idle")
         page.close()
 
 
