@@ -60,7 +60,7 @@ struct Totals {
   void Note(const char* what, const std::string& file, const std::string& reason) {
     std::string line = fmt::format("{} {}: {}", what, fs::path(file).stem().string(), reason);
     std::replace(line.begin(), line.end(), '\n', ' ');
-    if (line.size() > kLongestReason) line = line.substr(0, kLongestReason - 3) + "...";
+    if (line.size() > kLongestReason) line.replace(kLongestReason - 3, std::string::npos, "...");
     reasons.push_back(line);
   }
 };

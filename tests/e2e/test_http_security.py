@@ -5,9 +5,10 @@ import signal
 import ssl
 import subprocess
 
+import grpc
 import pytest
 from raw_http import RawClient
-from served import Served, wait_for
+from served import Served, load_stubs, wait_for
 
 BODY = {"query": "what is a cat", "texts": ["cats are animals", "the moon"]}
 
@@ -164,3 +165,30 @@ def test_tls_and_its_reload(rerankd, folder, certificate):
         served.process.send_signal(signal.SIGHUP)
         wait_for(lambda: any("reloaded" in line for line in served.log), "no reload")
         assert subject(address, cert) == "second"
+
+
+def test_grpc_serves_over_tls_and_takes_a_new_certificate(rerankd, folder, certificate):
+    """gRPC looks at its files by itself, every five seconds (docs/security.md)."""
+    certificate("first")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    messages, services = load_stubs(folder)
+
+    def answers(trusted):
+        # A channel without options would share the connection of the one before it.
+        with grpc.secure_channel(served.grpc_address, grpc.ssl_channel_credentials(trusted),
+                                 [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            pair = messages.QueryDocPair(query="what is a cat", document="cats are animals")
+            try:
+                reply = services.InferenceServiceStub(channel).Infer(messages.InferRequest(pairs=[pair]), timeout=20)
+                return len(reply.scores) == 1
+            except grpc.RpcError as error:
+                assert error.code() == grpc.StatusCode.UNAVAILABLE, error
+                return False
+
+    with Served(rerankd, "--backend", "fake", "--tls-cert", str(cert), "--tls-key", str(key)) as served:
+        first = cert.read_bytes()
+        assert answers(first)
+        certificate("second")
+        second = cert.read_bytes()
+        wait_for(lambda: answers(second), "the new certificate was never used", seconds=30)
+        assert not answers(first)

@@ -2,6 +2,7 @@
 import hashlib
 import os
 import pathlib
+import signal
 import subprocess
 import time
 
@@ -200,6 +201,18 @@ def test_a_killed_pull_shows_nobody_half_a_model_and_is_continued(rerankd, run, 
     ranges = [r[2] for r in hub.requests if r[0] == "GET" and r[1].startswith("/cdn/") and "safetensors" in r[1]]
     assert ranges == ["bytes=5000-"]
     assert not any(f.endswith(".incomplete") for f in cache_files(tmp_path))
+
+
+@pytest.mark.parametrize("command", [["pull"], ["serve", "--backend", "fake", "--model"]])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_download_can_be_interrupted(rerankd, hub, tmp_path, command, number):
+    hub.stall_after = 5_000
+    env = {**os.environ, "HF_ENDPOINT": hub.endpoint, "HF_HUB_CACHE": str(tmp_path / "cache")}
+    with subprocess.Popen([rerankd, *command, REPO], env=env, stderr=subprocess.DEVNULL) as process:
+        assert hub.stalled.wait(60)
+        process.send_signal(number)
+        assert process.wait(timeout=10) in (-number, 128 + number)
+    assert not any(f.endswith("model.safetensors") for f in cache_files(tmp_path))
 
 
 def test_a_part_that_the_python_library_cached_is_completed(run, hub, tmp_path):
