@@ -69,7 +69,7 @@ asan tsan:
 	cmake --preset $@ -DRERANKD_SERVING=ON -DRERANKD_ONEDNN=OFF >/dev/null
 	cmake --build build/$@ -j $(JOBS)
 	LSAN_OPTIONS=suppressions=$(CURDIR)/cmake/lsan.supp:print_suppressions=0 \
-	ctest --test-dir build/$@ --output-on-failure -j 1 $(if $(NOT_UNDER_$@),-E '$(NOT_UNDER_$@)')
+	ctest --test-dir build/$@ --output-on-failure -j $(JOBS) $(if $(NOT_UNDER_$@),-E '$(NOT_UNDER_$@)')
 
 # The kernels of aarch64, cross-built; their tests run on three emulated CPUs.
 arm64:
@@ -84,8 +84,12 @@ asan-e2e:
 	RERANKD_BIN=$(abspath build/asan/apps/rerankd/rerankd) build/venv/bin/python -m pytest -q \
 	  tests/e2e/test_http_protocol.py tests/e2e/test_hostile.py tests/e2e/test_faults.py tests/e2e/test_http_security.py
 
-tidy: $(BUILD)/build.ninja
-	@tools/tidy.sh $(BUILD)
+# In a build folder of its own: Clang cannot read the headers that GCC has precompiled.
+tidy:
+	@tools/setup.sh build test heavy
+	cmake --preset release -B build/tidy -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON >/dev/null
+	cmake --build build/tidy -j $(JOBS) --target rerankd_proto rerankd_commit
+	@tools/tidy.sh build/tidy
 
 check-format:
 	@clang-format-14 --dry-run -Werror $(SOURCES)

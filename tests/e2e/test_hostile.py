@@ -209,6 +209,19 @@ def test_a_silent_grpc_peer_is_dropped(rerankd):
         client.close()
 
 
+def test_connections_are_probed(server):
+    """A client whose machine vanished sends nothing: the kernel asks it after 30 s of silence (tcp(7); here only the timer is seen)."""
+    ticks = 100  # of a second, in /proc/net/tcp (USER_HZ)
+    with RawClient(("127.0.0.1", server.http_port)) as client:
+        assert client.post("/rerank", BODY)[0] == 200
+        ends = [f"0100007F:{port:04X}" for port in (server.http_port, client.sock.getsockname()[1])]
+        rows = [line.split() for line in open("/proc/net/tcp")]
+        timer = next(row[5] for row in rows if row[1:3] == ends)
+    kind, left = timer.split(":")
+    assert kind == "02", timer  # keep-alive
+    assert 0 < int(left, 16) <= 30 * ticks
+
+
 def test_logs_that_nobody_reads_stall_nothing(rerankd):
     """stderr is a pipe whose reader stopped: lines are lost, requests are answered, SIGTERM still ends the server."""
     command = [rerankd, "serve", "--model", str(TINY), "--backend", "fake", "--host", "127.0.0.1", "--http-port", "0", "--grpc-port", "-1",

@@ -208,10 +208,15 @@ def test_a_killed_pull_shows_nobody_half_a_model_and_is_continued(rerankd, run, 
 def test_a_download_can_be_interrupted(rerankd, hub, tmp_path, command, number):
     hub.stall_after = 5_000
     env = {**os.environ, "HF_ENDPOINT": hub.endpoint, "HF_HUB_CACHE": str(tmp_path / "cache")}
-    with subprocess.Popen([rerankd, *command, REPO], env=env, stderr=subprocess.DEVNULL) as process:
+    process = subprocess.Popen([rerankd, *command, REPO], env=env, stderr=subprocess.DEVNULL,
+                               preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))  # ignored in jobs of a shell's background
+    try:
         assert hub.stalled.wait(60)
         process.send_signal(number)
         assert process.wait(timeout=10) in (-number, 128 + number)
+    finally:
+        process.kill()
+        process.wait()
     assert not any(f.endswith("model.safetensors") for f in cache_files(tmp_path))
 
 
