@@ -37,7 +37,7 @@ test:
 
 unit: $(BUILD)/build.ninja
 	cmake --build $(BUILD) -j $(JOBS)
-	ctest --test-dir $(BUILD) --output-on-failure -j 1
+	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 	@grep -oh 'BACKEND SKIPPED: .*' $(BUILD)/Testing/Temporary/LastTest.log | sort -u || true
 
 e2e: $(BUILD)/build.ninja
