@@ -131,6 +131,7 @@ TEST(Engine, CountsMultiplyAddsAndMeasuresThePeakWhenAsked) {
 
 TEST(Engine, DescribesWhatRuns) {
   Settings settings = TinySettings();
+  settings.instances[0].precision = "fp32";
   settings.instances.push_back(settings.instances[0]);
   settings.instances[1].threads = 2;
   settings.instances[1].max_length = 32;

@@ -6,10 +6,14 @@
 
 #include "kernels/scalar/kernels_scalar.h"
 #if defined(__x86_64__)
+#include <asm/prctl.h>
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "kernels/avx2/kernels_avx2.h"
 #include "kernels/avx512/kernels_avx512.h"
+#include "kernels/avx512amx/kernels_avx512amx.h"
 #include "kernels/avx512bf16/kernels_avx512bf16.h"
 #include "kernels/avx512vnni/kernels_avx512vnni.h"
 #include "kernels/avxvnni/kernels_avxvnni.h"
@@ -25,9 +29,9 @@ namespace rerankd {
 namespace {
 
 #if defined(__x86_64__)
-constexpr std::array<const KernelSet*, 6> kBuilt = {&scalar::kKernels,     &avx2::kKernels,
-                                                    &avxvnni::kKernels,    &avx512::kKernels,
-                                                    &avx512vnni::kKernels, &avx512bf16::kKernels};
+constexpr std::array<const KernelSet*, 7> kBuilt = {
+    &scalar::kKernels,     &avx2::kKernels,       &avxvnni::kKernels,  &avx512::kKernels,
+    &avx512vnni::kKernels, &avx512bf16::kKernels, &avx512amx::kKernels};
 
 bool HasAvx2() { return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0; }
 
@@ -48,6 +52,18 @@ bool HasAvx512Vnni() { return HasAvx512() && __builtin_cpu_supports("avx512vnni"
 bool HasAvx512Bf16() {
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
   return HasAvx512Vnni() && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax >> 5 & 1) != 0;
+}
+
+// Tiles of bytes and of bf16. Linux hands out the registers on request, once for the whole process (Linux
+// documentation, arch/x86/xstate.rst).
+bool HasAmx() {
+  constexpr unsigned kBf16 = 1U << 22, kTile = 1U << 24, kInt8 = 1U << 25;
+  constexpr unsigned long kTileData = 18;
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (!HasAvx512Bf16() || __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
+  if ((edx & kBf16) == 0 || (edx & kTile) == 0 || (edx & kInt8) == 0) return false;
+  static const bool granted = syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, kTileData) == 0;
+  return granted;
 }
 #elif defined(__aarch64__)
 constexpr std::array<const KernelSet*, 4> kBuilt = {&scalar::kKernels, &neon::kKernels, &neondot::kKernels,
@@ -79,6 +95,7 @@ bool Runs(const KernelSet& kernels) {
   if (&kernels == &avx512::kKernels) return HasAvx512();
   if (&kernels == &avx512vnni::kKernels) return HasAvx512Vnni();
   if (&kernels == &avx512bf16::kKernels) return HasAvx512Bf16();
+  if (&kernels == &avx512amx::kKernels) return HasAmx();
 #elif defined(__aarch64__)
   if (&kernels == &neon::kKernels) return true;  // part of the architecture
   if (&kernels == &neondot::kKernels) return HasDot();

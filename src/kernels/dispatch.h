@@ -1,5 +1,5 @@
 // Which kernel set runs on this machine. The order is fixed, slowest first: scalar, then avx2, avxvnni,
-// avx512, avx512vnni, avx512bf16 on x86-64, or neon, neondot, neoni8mm on aarch64.
+// avx512, avx512vnni, avx512bf16, avx512amx on x86-64, or neon, neondot, neoni8mm on aarch64.
 #pragma once
 
 #include <span>

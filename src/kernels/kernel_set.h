@@ -25,9 +25,9 @@ enum class Precision { kFp32, kBf16, kInt8 };
 // Rows as an int8 or a bf16 product reads them.
 // int8: x = scale * (code - zero), where scale and zero come from the smallest and the largest value of the
 // row itself. Codes are as the kernel set's Int8Traits say; rows are padded with anything to a multiple of
-// kCodeAlignment codes (it meets weights of zero).
+// kCodeAlignment codes.
 // bf16: a code is the upper half of the value's bits, rounded to the nearest (ties to even). Rows are padded
-// with zero to an even number of codes, with anything behind that.
+// with zero to a multiple of kCodeAlignment codes.
 struct CodedRows {
   unsigned char* codes;  // [rows, stride]; null: nobody reads codes
   long stride;           // in bytes, a multiple of kCodeAlignment codes
@@ -35,6 +35,7 @@ struct CodedRows {
   int* zeros;            // [rows]
   Precision precision = Precision::kInt8;
 };
+// Panels of int8 and bf16 weights are padded with zeros to a multiple of it, too.
 constexpr int kCodeAlignment = 64;
 constexpr int kBf16Group = 2;  // neighbours of the depth side by side in a panel of bf16 weights
 
@@ -46,10 +47,8 @@ struct Int8Traits {
   // weights of up to 127 leaves int32.
   int code_bytes;
   int lowest_code;  // 0, or -128: codes are int8
-  // Neighbours of the depth that lie side by side in a panel. Panels are padded with zeros to a multiple of
-  // it.
-  int group;
-  bool dot;  // has an instruction for dot products of bytes (VNNI or its like)
+  int group;        // neighbours of the depth that lie side by side in a panel
+  bool dot;         // has an instruction for dot products of bytes (VNNI or its like)
 };
 constexpr int kWideSum = 2147483647 / 127;
 
@@ -171,6 +170,10 @@ struct KernelSet {
   // nobody may ask for codes in bf16.
   void (*bf16_gemm)(const Bf16GemmArgs&) = nullptr;
   double (*bf16_peak)(long rounds) = nullptr;
+  // Attention whose products are of bf16: queries, keys, values and the weights of the softmax are rounded.
+  // Null where it would not be faster.
+  void (*bf16_attention)(const AttentionArgs&) = nullptr;
+  long (*bf16_attention_scratch)(int keys, int head_size) = nullptr;
 };
 
 }  // namespace rerankd

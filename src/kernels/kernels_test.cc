@@ -232,14 +232,19 @@ struct AttentionCase {
   int queries, keys, heads, head_size;
 };
 
-std::vector<float> Attend(const KernelSet& kernels, const AttentionCase& c, const std::vector<float>& qkv) {
+// In bf16 where `rounded`.
+std::vector<float> Attend(const KernelSet& kernels, const AttentionCase& c, const std::vector<float>& qkv,
+                          bool rounded = false) {
   const int width = c.heads * c.head_size;
   Arena arena;
   std::vector<float> out(static_cast<size_t>(c.queries * width));
-  const std::span<float> scratch =
-      arena.Floats(static_cast<size_t>(kernels.attention_scratch(c.keys, c.head_size)));
-  kernels.attention({qkv.data(), 3L * width, qkv.data() + width, qkv.data() + 2L * width, 3L * width,
-                     out.data(), width, scratch.data(), c.queries, c.keys, c.heads, c.head_size});
+  const auto attention = rounded ? kernels.bf16_attention : kernels.attention;
+  const auto needed = rounded ? kernels.bf16_attention_scratch : kernels.attention_scratch;
+  const std::span<float> scratch = arena.Floats(static_cast<size_t>(needed(c.keys, c.head_size)) + 16);
+  std::fill(scratch.begin(), scratch.end(), std::numeric_limits<float>::quiet_NaN());
+  attention({qkv.data(), 3L * width, qkv.data() + width, qkv.data() + 2L * width, 3L * width, out.data(),
+             width, scratch.data(), c.queries, c.keys, c.heads, c.head_size});
+  EXPECT_TRUE(std::isnan(scratch[scratch.size() - 16])) << "behind the scratch";
   return out;
 }
 
@@ -266,6 +271,46 @@ TEST_P(KernelsTest, OneQueryOfAttentionIsBitEqualToTheSameQueryAmongMany) {
   for (int queries = 1; queries < 61; ++queries) {
     c.queries = queries;
     const std::vector<float> some = Attend(*GetParam(), c, qkv);
+    ASSERT_TRUE(BitEqual(some.data(), all.data(), some.size())) << queries;
+  }
+}
+
+std::vector<const KernelSet*> Bf16AttentionSets() {
+  std::vector<const KernelSet*> sets = TestedSets();
+  std::erase_if(sets, [](const KernelSet* kernels) { return kernels->bf16_attention == nullptr; });
+  return sets;
+}
+
+class Bf16AttentionTest : public testing::TestWithParam<const KernelSet*> {};
+
+INSTANTIATE_TEST_SUITE_P(Isa, Bf16AttentionTest, testing::ValuesIn(Bf16AttentionSets()),
+                         [](const auto& test) { return std::string(test.param->name); });
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Bf16AttentionTest);  // aarch64, and what lacks AVX2
+
+// Rounding to bf16 (2^-9 of a value at most) of queries and keys changes a logit, whose terms are below 0.4
+// each on average and err independently; that of weights and values changes a mean of values up to 3.
+TEST_P(Bf16AttentionTest, MatchesTheReferenceWithinItsRounding) {
+  constexpr float kRounding = 1.0F / 512;
+  for (int head_size : {8, 16, 24, 32, 40, 64, 80, 5}) {
+    for (int keys : {1, 2, 7, 8, 15, 16, 17, 31, 33, 63, 95, 130}) {
+      const AttentionCase c = {keys, keys, 2, head_size};
+      const std::vector<float> qkv = Random(static_cast<size_t>(keys * 6 * head_size), 11, 0.6F);
+      const std::vector<float> y = Attend(*GetParam(), c, qkv, true);
+      const std::vector<float> expected = Attend(Scalar(), c, qkv);
+      const float logit_error = 2 * kRounding * 0.4F * std::sqrt(static_cast<float>(head_size)) * 3;
+      for (size_t i = 0; i < y.size(); ++i)
+        ASSERT_NEAR(y[i], expected[i], 3 * (logit_error + 2 * kRounding)) << head_size << " " << keys;
+    }
+  }
+}
+
+TEST_P(Bf16AttentionTest, OneQueryIsBitEqualToTheSameQueryAmongMany) {
+  AttentionCase c = {61, 61, 3, 32};
+  const std::vector<float> qkv = Random(static_cast<size_t>(61 * 9 * 32), 12);
+  const std::vector<float> all = Attend(*GetParam(), c, qkv, true);
+  for (int queries = 1; queries < 61; ++queries) {
+    c.queries = queries;
+    const std::vector<float> some = Attend(*GetParam(), c, qkv, true);
     ASSERT_TRUE(BitEqual(some.data(), all.data(), some.size())) << queries;
   }
 }

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <span>
 
+#include "kernels/kernel_set.h"
+
 namespace rerankd {
 
 struct PanelShape {
@@ -14,11 +16,16 @@ struct PanelShape {
 
 constexpr size_t RoundUp(int value, int to) { return static_cast<size_t>((value + to - 1) / to * to); }
 
-inline size_t PackedSize(int outputs, int inputs, PanelShape shape) {
-  return RoundUp(outputs, shape.width) * RoundUp(inputs, shape.group);
+// fp32 is not padded: a panel is used a value of each row at a time.
+inline size_t PaddedDepth(int inputs, PanelShape shape) {
+  return RoundUp(inputs, shape.group == 1 ? 1 : kCodeAlignment);
 }
 
-// weight [outputs, inputs] -> convert(weight) in panels, each [padded inputs / group][width][group]; what is
+inline size_t PackedSize(int outputs, int inputs, PanelShape shape) {
+  return RoundUp(outputs, shape.width) * PaddedDepth(inputs, shape);
+}
+
+// weight [outputs, inputs] -> convert(weight) in panels, each [padded depth / group][width][group]; what is
 // missing is zero.
 template <typename From, typename To, typename Convert>
 void PackPanels(std::span<const From> weight, int outputs, int inputs, PanelShape shape,
@@ -26,7 +33,7 @@ void PackPanels(std::span<const From> weight, int outputs, int inputs, PanelShap
   std::fill(panels.begin(), panels.end(), To{0});
   const size_t width = static_cast<size_t>(shape.width), group = static_cast<size_t>(shape.group);
   const size_t columns = static_cast<size_t>(outputs), rows = static_cast<size_t>(inputs);
-  const size_t depth = RoundUp(inputs, shape.group);
+  const size_t depth = PaddedDepth(inputs, shape);
   for (size_t column = 0; column < columns; ++column) {
     To* to = panels.data() + column / width * width * depth + column % width * group;
     for (size_t k = 0; k < rows; ++k)

@@ -30,9 +30,11 @@ Bert::Bert(std::shared_ptr<const BertWeights> weights, int max_tokens)
   cls_ = MakeRows(max_tokens_, c.hidden_size, false);
   wide_ = MakeRows(kChunk, c.intermediate_size, true);
   narrow_ = MakeRows(kChunk, c.hidden_size, false).values;
-  scratch_ =
-      arena_.Floats(static_cast<size_t>(weights_->kernels->attention_scratch(c.max_positions, c.head_size())))
-          .data();
+  const KernelSet& kernels = *weights_->kernels;
+  const bool rounded = weights_->precision != Precision::kFp32 && kernels.bf16_attention != nullptr;
+  attention_ = rounded ? kernels.bf16_attention : kernels.attention;
+  const auto scratch = rounded ? kernels.bf16_attention_scratch : kernels.attention_scratch;
+  scratch_ = arena_.Floats(static_cast<size_t>(scratch(c.max_positions, c.head_size()))).data();
 }
 
 // `product_input`: products of the encoder read these rows, as codes unless they are fp32.
@@ -120,10 +122,9 @@ void Bert::Attend(std::span<const EncodedPair> pairs, const Projections& in) {
   for (const EncodedPair& pair : pairs) {
     const int keys = Length(pair);
     const int queries = in.cls_only ? 1 : keys;
-    weights_->kernels->attention({in.q + query * in.q_stride, in.q_stride, in.k + token * in.kv_stride,
-                                  in.v + token * in.kv_stride, in.kv_stride,
-                                  context_.values + query * c.hidden_size, c.hidden_size, scratch_, queries,
-                                  keys, c.num_heads, c.head_size()});
+    attention_({in.q + query * in.q_stride, in.q_stride, in.k + token * in.kv_stride,
+                in.v + token * in.kv_stride, in.kv_stride, context_.values + query * c.hidden_size,
+                c.hidden_size, scratch_, queries, keys, c.num_heads, c.head_size()});
     token += keys;
     query += queries;
   }

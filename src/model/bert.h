@@ -68,7 +68,8 @@ class Bert {
   Rows cls_;          // [max_tokens, hidden]: queries of the last layer, the pooled rows
   Rows wide_;         // [kChunk, intermediate]
   float* narrow_;     // [kChunk, hidden]
-  float* scratch_;    // of attention
+  void (*attention_)(const AttentionArgs&);
+  float* scratch_;  // of attention_
 };
 
 }  // namespace rerankd

@@ -95,7 +95,7 @@ def test_tokenize_and_inspect(rerankd):
     tokens = json.loads(run(rerankd, "tokenize", "--model", MODEL, "--text", "tea", "--pair", "a drink", "--json").stdout)
     assert tokens[0]["token"] == "[CLS]" and tokens[-1]["token"] == "[SEP]"
     assert {t["type_id"] for t in tokens} == {0, 1}
-    info = json.loads(run(rerankd, "inspect", "--model", MODEL, "--json").stdout)
+    info = json.loads(run(rerankd, "inspect", "--model", MODEL, "--precision", "fp32", "--json").stdout)
     assert info["machine"]["physical_cores"] >= 1
     assert info["model"]["instances"][0]["precision"] == "fp32"
     assert any(b["name"] == "native" for b in info["backends"])

@@ -80,8 +80,9 @@ TEST_F(NativeBackendTest, CapsSayWhatReallyRuns) {
   const auto backend = MakeNativeBackend(Load());
   const BackendCaps& caps = backend->caps();
   EXPECT_EQ(caps.name, "native");
-  EXPECT_EQ(caps.precision, "fp32");
-  EXPECT_EQ(caps.details, std::string((*ChooseKernels(""))->name) + ", own gemm");
+  const KernelSet& kernels = **ChooseKernels("");
+  EXPECT_EQ(caps.precision, kernels.int8.dot ? "int8" : "fp32");
+  EXPECT_EQ(caps.details, std::string(kernels.name) + ", own gemm");
   EXPECT_FALSE(caps.padded);
   EXPECT_EQ(caps.max_tokens, 400);
   EXPECT_EQ(caps.num_labels, 2);
@@ -94,7 +95,7 @@ class PrecisionTest : public NativeBackendTest, public testing::WithParamInterfa
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(Precision, PrecisionTest, testing::Values("fp32", "int8"),
+INSTANTIATE_TEST_SUITE_P(Precision, PrecisionTest, testing::Values("fp32", "bf16", "int8"),
                          [](const auto& test) { return std::string(test.param); });
 
 TEST_P(PrecisionTest, APairIsBitEqualInEveryBatchAndOnEveryWorker) {
@@ -196,9 +197,9 @@ TEST_F(NativeBackendTest, PrecisionIsWhatRunsOrAClearError) {
 }
 
 TEST_F(NativeBackendTest, AForcedInstructionSetRunsAndIsNamed) {
-  const auto backend = MakeNativeBackend(Load({.precision = "auto", .isa = "scalar", .gemm = ""}));
+  const auto backend = MakeNativeBackend(Load({.precision = "fp32", .isa = "scalar", .gemm = ""}));
   EXPECT_EQ(backend->caps().details, "scalar, own gemm");
-  const auto fastest = MakeNativeBackend(Load());
+  const auto fastest = MakeNativeBackend(Load({.precision = "fp32", .isa = "", .gemm = ""}));
   const EncodedPairs pairs = RandomPairs(3, 30);
   const std::vector<float> a = Score(*backend, BatchOf(pairs, 0, 3));
   const std::vector<float> b = Score(*fastest, BatchOf(pairs, 0, 3));

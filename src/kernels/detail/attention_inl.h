@@ -6,8 +6,6 @@
 
 namespace rerankd::RERANKD_ISA {
 
-inline int RoundUp(int x, int to) { return (x + to - 1) / to * to; }
-
 inline float MaxOfRow(const float* row, int width) {
   Vec best = Set(-__builtin_inff());
   int i = 0;

@@ -8,12 +8,28 @@
 
 namespace rerankd::RERANKD_ISA {
 
-// Rounded to bf16, nearest and ties to even.
+// Rounded to bf16, nearest and ties to even: low, then high.
+inline void StoreTwoBf16(unsigned char* to, Vec low, Vec high) {
+  const auto words = _mm512_cvtne2ps_pbh(high.v, low.v);
+  __builtin_memcpy(to, &words, sizeof(words));
+}
 inline void StoreBf16(unsigned char* to, const Vec (&x)[4]) {
-  for (int i = 0; i < 4; i += 2) {
-    const auto words = _mm512_cvtne2ps_pbh(x[i + 1].v, x[i].v);  // the second one is the lower half
-    __builtin_memcpy(to + i * kLanes * 2, &words, sizeof(words));
-  }
+  StoreTwoBf16(to, x[0], x[1]);
+  StoreTwoBf16(to + 4 * kLanes, x[2], x[3]);
+}
+// The same, element i of `first` beside that of `second`.
+inline void StorePairs(unsigned char* to, Vec first, Vec second) {
+  const auto words = _mm512_cvtne2ps_pbh(second.v, first.v);
+  __m512i pairs;
+  __builtin_memcpy(&pairs, &words, sizeof(pairs));
+#if defined(RERANKD_EMULATED)
+  pairs = emulated::InterleaveHalves(pairs);
+#else
+  const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7,
+                                         22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+  pairs = _mm512_permutexvar_epi16(order, pairs);
+#endif
+  __builtin_memcpy(to, &pairs, sizeof(pairs));
 }
 
 // See MultiplyQuads: a quad is a pair of bf16.
@@ -39,6 +55,8 @@ struct Bf16Dot {
   }
 };
 
+#if !defined(RERANKD_AMX)
 inline double Bf16Peak(long rounds) { return QuadPeak<Bf16Dot>(rounds); }
+#endif
 
 }  // namespace rerankd::RERANKD_ISA

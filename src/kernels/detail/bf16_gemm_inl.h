@@ -19,11 +19,11 @@ inline void Bf16Tile(const Bf16GemmArgs& g, int row, int column, const signed ch
     acc[r][1] = Add(acc[r][1], bias[1]);
   }
   const int left = g.n - column;
-  StoreTile<kRows>(acc, {g.c + row * g.ldc + column, g.ldc, left < kPanel ? left : kPanel, g.post});
+  StoreTile<kRows>(acc, {g.c + row * g.ldc + column, g.ldc, left < kPanel ? left : kPanel, g.post, true});
 }
 
 inline void Bf16Gemm(const Bf16GemmArgs& g) {
-  const int pairs = (g.k + kBf16Group - 1) / kBf16Group;
+  const int pairs = RoundUp(g.k, kCodeAlignment) / kBf16Group;
   ForEachTile(g.m, g.n, g.panels, 4L * pairs * kPanel,
               [&]<int kRows>(int row, int column, const signed char* panel) {
                 Bf16Tile<kRows>(g, row, column, panel, pairs);

@@ -6,6 +6,8 @@
 
 namespace rerankd::RERANKD_ISA {
 
+inline int RoundUp(int x, int to) { return (x + to - 1) / to * to; }
+
 // Calls f.template operator()<rows>() for the run-time `rows` in [1, kMax].
 template <int kMax, typename F>
 inline void WithRows(int rows, const F& f) {
@@ -21,6 +23,7 @@ struct TileTarget {
   long ldc;
   int columns;
   PostOp post;
+  bool coarse = false;  // after a product of int8 or bf16
 };
 
 template <int kRows>
@@ -41,7 +44,8 @@ inline void StoreTile(const Vec (&x)[kRows][kTileVecs], const TileTarget& t) {
     Store(tile + r * kPanel, x[r][0]);
     Store(tile + r * kPanel + kLanes, x[r][1]);
   }
-  if (t.post != PostOp::kNone) ApplyPostOp(t.post, tile, kRows * kPanel);
+  if (t.post != PostOp::kNone)
+    t.coarse ? ApplyCoarsePostOp(t.post, tile, kRows * kPanel) : ApplyPostOp(t.post, tile, kRows * kPanel);
   const Mask mask[kTileVecs] = {FirstLanes(t.columns), FirstLanes(t.columns - kLanes)};
   for (int r = 0; r < kRows; ++r) {
     for (int v = 0; v < kTileVecs; ++v) {

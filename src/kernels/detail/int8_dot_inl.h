@@ -58,6 +58,8 @@ inline void MultiplyCodes(const unsigned char* a, long stride, const signed char
   MultiplyQuads<ByteDot>(a, stride, panel, depth / 4, acc);
 }
 
+#if !defined(RERANKD_AMX)
 inline double Int8Peak(long rounds) { return QuadPeak<ByteDot>(rounds); }
+#endif
 
 }  // namespace rerankd::RERANKD_ISA

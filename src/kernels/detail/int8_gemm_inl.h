@@ -29,11 +29,11 @@ inline void Int8Tile(const Int8GemmArgs& g, int row, int column, const signed ch
     }
   }
   const int left = g.n - column;
-  StoreTile<kRows>(tile, {g.c + row * g.ldc + column, g.ldc, left < kPanel ? left : kPanel, g.post});
+  StoreTile<kRows>(tile, {g.c + row * g.ldc + column, g.ldc, left < kPanel ? left : kPanel, g.post, true});
 }
 
 inline void Int8Gemm(const Int8GemmArgs& g) {
-  const int depth = (g.k + kInt8.group - 1) / kInt8.group * kInt8.group;
+  const int depth = RoundUp(g.k, kCodeAlignment);
   ForEachTile(g.m, g.n, g.panels, static_cast<long>(depth) * kPanel,
               [&]<int kRows>(int row, int column, const signed char* panel) {
                 Int8Tile<kRows>(g, row, column, panel, depth);

@@ -11,10 +11,16 @@
 #include "kernels/detail/encode_inl.h"
 //
 #include "kernels/detail/attention_inl.h"
+#if defined(RERANKD_AMX)
+#include "kernels/detail/amx_gemm_inl.h"
+//
+#include "kernels/detail/bf16_attention_inl.h"
+#else
 #if defined(RERANKD_BF16)
 #include "kernels/detail/bf16_gemm_inl.h"
 #endif
 #include "kernels/detail/int8_gemm_inl.h"
+#endif
 #include "kernels/detail/layer_norm_inl.h"
 #include "kernels/detail/peak_inl.h"
 
@@ -31,7 +37,10 @@ constexpr KernelSet MakeKernelSet() {
     .attention = Attention, .attention_scratch = AttentionScratch, .softmax = Softmax, .post_op = ApplyPostOp,
     .peak = Peak, .int8_peak = Int8Peak,
 #if defined(RERANKD_BF16)
-    .bf16_gemm = Bf16Gemm, .bf16_peak = Bf16Peak
+    .bf16_gemm = Bf16Gemm, .bf16_peak = Bf16Peak,
+#endif
+#if defined(RERANKD_AMX)
+    .bf16_attention = Bf16Attention, .bf16_attention_scratch = Bf16AttentionScratch,
 #endif
   };
 }

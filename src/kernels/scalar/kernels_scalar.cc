@@ -16,6 +16,9 @@ constexpr int kPanel = 16;
 constexpr Int8Traits kInt8 = {.panel_width = 16, .code_bytes = 1, .lowest_code = 0, .group = 4, .dot = false};
 constexpr int kMaxCode = 255;
 
+// Codes of a row or of a column with their padding.
+int Padded(int width) { return (width + kCodeAlignment - 1) / kCodeAlignment * kCodeAlignment; }
+
 double Post(PostOp op, double x) {
   switch (op) {
     case PostOp::kGelu:
@@ -48,7 +51,7 @@ void Gemm(const GemmArgs& g) {
 }
 
 void Int8Gemm(const Int8GemmArgs& g) {
-  const int depth = (g.k + 3) / 4 * 4;
+  const int depth = Padded(g.k);
   for (int i = 0; i < g.m; ++i) {
     const unsigned char* a = g.a.codes + i * g.a.stride;
     for (int j = 0; j < g.n; ++j) {
@@ -78,7 +81,7 @@ uint16_t ToBf16(float value) {
 }
 
 void Bf16Gemm(const Bf16GemmArgs& g) {
-  const int depth = (g.k + 1) / 2 * 2;
+  const int depth = Padded(g.k);
   std::vector<uint16_t> a(static_cast<size_t>(g.k));
   for (int i = 0; i < g.m; ++i) {
     std::memcpy(a.data(), g.a.codes + i * g.a.stride, a.size() * sizeof(uint16_t));
@@ -93,8 +96,8 @@ void Bf16Gemm(const Bf16GemmArgs& g) {
 }
 
 void RoundRow(const float* row, int width, unsigned char* codes) {
-  for (int i = 0; i < width; ++i) {
-    const uint16_t code = ToBf16(row[i]);
+  for (int i = 0; i < Padded(width); ++i) {
+    const uint16_t code = i < width ? ToBf16(row[i]) : 0;
     std::memcpy(codes + 2L * i, &code, sizeof(code));
   }
 }

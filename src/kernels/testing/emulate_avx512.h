@@ -95,6 +95,13 @@ inline simde__m512i ToBf16(simde__m512 high, simde__m512 low) {
     words[i] = static_cast<unsigned short>((bits[i] + 0x7FFFU + (bits[i] >> 16 & 1U)) >> 16);
   return simde_mm512_loadu_si512(words);
 }
+// Words 0, 16, 1, 17, …
+inline simde__m512i InterleaveHalves(simde__m512i x) {
+  unsigned short from[32], to[32];
+  __builtin_memcpy(from, &x, sizeof(from));
+  for (int i = 0; i < 16; ++i) to[2 * i] = from[i], to[2 * i + 1] = from[16 + i];
+  return simde_mm512_loadu_si512(to);
+}
 // Halves are combined until one lane is left: the order in which GCC's sequence adds.
 template <typename F>
 inline float Reduce(simde__m512 x, const F& f) {
@@ -113,6 +120,76 @@ inline float Max(simde__m512 x) {
 }
 inline float Min(simde__m512 x) {
   return Reduce(x, [](float a, float b) { return a < b ? a : b; });
+}
+
+// The tile registers of AMX, as detail/tiles_amx.h has them.
+struct Tiles {
+  unsigned char bytes[8][16][64];
+  int rows[8];
+};
+inline thread_local Tiles tiles;
+
+inline void ConfigureTiles(int rows, int first_weight_tile) {
+  tiles = {};
+  for (int i = 0; i < 8; ++i) tiles.rows[i] = i < first_weight_tile ? rows : 16;
+}
+inline void ReleaseTiles() { ConfigureTiles(0, 8); }
+template <int kTile>
+inline void ZeroTile() {
+  __builtin_memset(tiles.bytes[kTile], 0, sizeof(tiles.bytes[kTile]));
+}
+template <int kTile>
+inline void LoadTile(const void* from, long stride) {
+  ZeroTile<kTile>();
+  for (int i = 0; i < tiles.rows[kTile]; ++i)
+    __builtin_memcpy(tiles.bytes[kTile][i], static_cast<const char*>(from) + i * stride, 64);
+}
+template <int kTile>
+inline void StoreTileTo(void* to, long stride) {
+  for (int i = 0; i < tiles.rows[kTile]; ++i)
+    __builtin_memcpy(static_cast<char*>(to) + i * stride, tiles.bytes[kTile][i], 64);
+}
+template <int kSums, int kA, int kWeights>
+inline void DotTilesBytes() {
+  for (int i = 0; i < tiles.rows[kSums]; ++i) {
+    __m256i sums[2];
+    __builtin_memcpy(sums, tiles.bytes[kSums][i], sizeof(sums));
+    for (int k = 0; k < tiles.rows[kWeights]; ++k) {
+      int quad;
+      __m256i weights[2];
+      __builtin_memcpy(&quad, tiles.bytes[kA][i] + 4 * k, sizeof(quad));
+      __builtin_memcpy(weights, tiles.bytes[kWeights][k], sizeof(weights));
+      for (int half = 0; half < 2; ++half)
+        sums[half] = Dots(sums[half], _mm256_set1_epi32(quad), weights[half]);
+    }
+    __builtin_memcpy(tiles.bytes[kSums][i], sums, sizeof(sums));
+  }
+}
+// Sums of the even and of the odd elements of all pairs, which meet at the end (SDM, TDPBF16PS).
+template <int kSums, int kA, int kWeights>
+inline void DotTilesBf16() {
+  const auto wide = [](const unsigned char* code) {
+    unsigned short bits;
+    __builtin_memcpy(&bits, code, sizeof(bits));
+    const unsigned value = static_cast<unsigned>(bits) << 16;
+    float x;
+    __builtin_memcpy(&x, &value, sizeof(x));
+    return x;
+  };
+  for (int i = 0; i < tiles.rows[kSums]; ++i) {
+    for (int j = 0; j < 16; ++j) {
+      float even = 0, odd = 0, sum;
+      for (int k = 0; k < tiles.rows[kWeights]; ++k) {
+        const unsigned char* const a = tiles.bytes[kA][i] + 4 * k;
+        const unsigned char* const w = tiles.bytes[kWeights][k] + 4 * j;
+        even = __builtin_fmaf(wide(a), wide(w), even);
+        odd = __builtin_fmaf(wide(a + 2), wide(w + 2), odd);
+      }
+      __builtin_memcpy(&sum, tiles.bytes[kSums][i] + 4 * j, sizeof(sum));
+      sum += even + odd;
+      __builtin_memcpy(tiles.bytes[kSums][i] + 4 * j, &sum, sizeof(sum));
+    }
+  }
 }
 
 }  // namespace rerankd::emulated
@@ -138,3 +215,4 @@ inline float Min(simde__m512 x) {
 #define avx512 emulated_avx512
 #define avx512vnni emulated_avx512vnni
 #define avx512bf16 emulated_avx512bf16
+#define avx512amx emulated_avx512amx

@@ -24,6 +24,9 @@ extern const KernelSet kKernels;
 namespace emulated_avx512bf16 {
 extern const KernelSet kKernels;
 }
+namespace emulated_avx512amx {
+extern const KernelSet kKernels;
+}
 
 constexpr float kUnit = std::numeric_limits<float>::epsilon() / 2;  // rounding error of one fp32 operation
 
@@ -41,8 +44,9 @@ inline std::vector<const KernelSet*> TestedSets() {
   std::vector<const KernelSet*> sets = RunningSets();
 #if defined(RERANKD_EMULATED_SETS)
   if (ChooseKernels("avx2").ok())
-    sets.insert(sets.end(), {&emulated_avxvnni::kKernels, &emulated_avx512::kKernels,
-                             &emulated_avx512vnni::kKernels, &emulated_avx512bf16::kKernels});
+    sets.insert(sets.end(),
+                {&emulated_avxvnni::kKernels, &emulated_avx512::kKernels, &emulated_avx512vnni::kKernels,
+                 &emulated_avx512bf16::kKernels, &emulated_avx512amx::kKernels});
 #endif
   return sets;
 }
@@ -82,5 +86,8 @@ inline double ExactPostOp(PostOp op, double x) {
   }
   return x;
 }
+
+// What a post-op that follows a product of int8 or bf16 may err by, its rounding apart.
+inline double CoarseError(PostOp op, double x) { return op == PostOp::kGelu ? 5e-5 + 2e-6 * std::abs(x) : 0; }
 
 }  // namespace rerankd
