@@ -7,13 +7,15 @@
 `describe` measures what does not depend on the machine's speed: distances to the native fp32 scores, Spearman with them, and
 with the bundled trained model nDCG@10 of the demo. Each `round` measures every row once, in turn, each in a fresh process
 (`rerankd bench --rounds 1`), on a quiet machine. Both keep what they have in OUT.json and write the table OUT.md anew. What is
-not here, or fails, becomes a row with its reason.
+not here, or fails, becomes a row with its reason. Packages of backend compiled are made where they are missing, those of the
+bundled model in the copy of it that the tests use.
 """
 
 import argparse
 import json
 import pathlib
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -22,7 +24,9 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DATA = ROOT / "experiments" / "data"
-ROWS = [("native", "fp32", ""), ("native", "int8", ""), ("onnx", "fp32", ""), ("onnx", "int8", ""),
+COPIES = ROOT / "build" / "compiled-models"  # of bundled models, as tests/backends/compile_models.sh makes them
+PYTHON = ROOT / "build" / "backends-venv" / "bin" / "python"
+ROWS = [("native", "fp32", ""), ("native", "bf16", ""), ("native", "int8", ""), ("onnx", "fp32", ""), ("onnx", "int8", ""),
         ("openvino", "fp32", ""), ("openvino", "bf16", ""), ("openvino", "int8", ""),
         ("pytorch", "fp32", ""), ("pytorch", "bf16", ""), ("pytorch", "fp16", ""), ("pytorch", "int8", ""),
         ("compiled", "fp32", "default"), ("compiled", "fp32", "reduce-overhead"), ("compiled", "fp32", "max-autotune"),
@@ -38,22 +42,38 @@ def run(command, **options):
     return done.stdout
 
 
+def packaged(model, precision, mode):
+    """A folder of the model with a package for the CPU."""
+    bundled = ROOT / "models" / model
+    folder = COPIES / model if bundled.is_dir() else pathlib.Path(model)
+    if not (folder / "compiled" / f"cpu-{precision}-{mode}.pt2").exists():
+        if bundled.is_dir():
+            shutil.copytree(bundled, folder, dirs_exist_ok=True)
+        run([PYTHON, ROOT / "tools" / "export" / "compile.py", folder, "--precision", precision, "--mode", mode])
+    return folder
+
+
 class Row:
     """One backend at one precision; `state` is what OUT.json keeps of it."""
 
     def __init__(self, args, spec, state):
         self.args, self.state = args, state
-        self.backend, self.precision, mode = spec
-        self.name = " ".join(filter(None, (self.backend, self.precision, mode)))
-        self.flags = ["--backend", self.backend, "--precision", self.precision]
-        self.flags += ["--set", f"model.compile_mode={mode}"] if mode else []
+        self.backend, self.precision, self.mode = spec
+        self.name = " ".join(filter(None, spec))
+        self.options = ["--backend", self.backend, "--precision", self.precision]
+        self.options += ["--set", f"model.compile_mode={self.mode}"] if self.mode else []
+
+    def flags(self, model):
+        folder = packaged(model, self.precision, self.mode) if self.backend == "compiled" else model
+        return ["--model", folder, *self.options]
 
     def scores(self, model, pairs):
-        text = run([self.args.rerankd, "score", "--model", model, *self.flags], input=pairs)
+        text = run([self.args.rerankd, "score", *self.flags(model)], input=pairs)
         return [float(line) for line in text.splitlines()]
 
     def describe(self, pairs, expected):
         try:
+            self.flags(self.args.model)  # what has to be compiled is no part of the time
             start = time.monotonic()
             scores = self.scores(self.args.model, pairs)
             self.state["demo_seconds"] = time.monotonic() - start  # loading included
@@ -71,8 +91,8 @@ class Row:
     def ndcg(self):
         with tempfile.TemporaryDirectory() as folder:
             out = pathlib.Path(folder) / "out.trec"
-            run([self.args.rerankd, "rank", "--model", "default", "--queries", DATA / "demo_queries.jsonl",
-                 "--corpus", DATA / "demo_corpus.jsonl", "--run", DATA / "demo_run.trec", "--output", out, *self.flags])  # fmt: skip
+            run([self.args.rerankd, "rank", *self.flags("default"), "--queries", DATA / "demo_queries.jsonl",
+                 "--corpus", DATA / "demo_corpus.jsonl", "--run", DATA / "demo_run.trec", "--output", out])  # fmt: skip
             lines = run([self.args.rerankd, "eval", "--qrels", DATA / "demo_qrels.tsv", "--run", out]).splitlines()
         return float(next(line.split()[-1] for line in lines if "ndcg@10" in line))
 
@@ -80,8 +100,8 @@ class Row:
         # The same text for all; slow rows get fewer of its pairs, so that a sample stays near --seconds.
         seconds = self.state["demo_seconds"]
         pairs = max(40, min(self.args.pairs, int(80 / seconds * self.args.seconds)))
-        command = [self.args.rerankd, "bench", "--model", self.args.model, "--only", "text", "--pairs", pairs, "--threads",
-                   self.args.threads, "--rounds", 1, "--json", "--quiet", *self.flags]  # fmt: skip
+        command = [self.args.rerankd, "bench", *self.flags(self.args.model), "--only", "text", "--pairs", pairs, "--threads",
+                   self.args.threads, "--rounds", 1, "--json", "--quiet"]  # fmt: skip
         result = json.loads(run(command + (["--data", self.args.data] if self.args.data else [])))
         samples = [sample for sample in result["end_to_end"] if sample["workload"] == "text"]
         if len(samples) != 1:

@@ -116,11 +116,12 @@ const std::string kTiny = std::string(RERANKD_SOURCE_DIR) + "/tests/data/tiny-ra
 const std::string kLabels = std::string(RERANKD_SOURCE_DIR) + "/tests/data/labels3-f16";
 const std::string kDefault = std::string(RERANKD_SOURCE_DIR) + "/models/default";
 
-// Where the files of a model are: itself, or for backend "compiled" a copy that has a package
-// (compile_models.sh).
+// Where the files of a model are: itself, or for backend "compiled" a copy of those of the repository that
+// has a package (compile_models.sh).
 std::string Folder(const std::string& model) {
   const char* copies = std::getenv("RERANKD_CONFORMANCE_MODELS");
-  return copies == nullptr ? model : (fs::path(copies) / fs::path(model).filename()).string();
+  if (copies == nullptr || !model.starts_with(RERANKD_SOURCE_DIR)) return model;
+  return (fs::path(copies) / fs::path(model).filename()).string();
 }
 
 // Why the backend cannot run here; empty: it can. Says once which engine runs.
@@ -529,6 +530,22 @@ TEST_F(Conformance, ErrorsNameWhatIsMissing) {
   const Status device = TryMake(kTiny).status();
   EXPECT_EQ(device.code(), Code::kFailedPrecondition);
   EXPECT_THAT(device.message(), HasSubstr("warp:7"));
+}
+
+TEST_F(Conformance, APackageOfOtherWeightsIsRefused) {
+  if (subject_.backend != "compiled") GTEST_SKIP() << "of backend compiled only";
+  const std::string folder = testing::TempDir() + "rerankd_other_weights";
+  fs::remove_all(folder);
+  fs::copy(Folder(kTiny), folder, fs::copy_options::recursive);
+  EXPECT_TRUE(TryMake(folder).ok());
+  const std::string file = folder + "/model.safetensors";
+  std::string weights = *ReadFile(file);
+  weights.back() = static_cast<char>(weights.back() ^ 1);
+  ASSERT_TRUE(WriteFileAtomically(file, weights).ok());
+  const Status status = TryMake(folder).status();
+  EXPECT_EQ(status.code(), Code::kFailedPrecondition);
+  EXPECT_THAT(status.message(), HasSubstr("was made from other weights"));
+  fs::remove_all(folder);
 }
 
 // A model folder of which one test may change the files.

@@ -12,6 +12,7 @@ that have the instructions of this one.
 
 import argparse
 import pathlib
+import zlib
 
 import torch
 import torch._inductor
@@ -22,8 +23,12 @@ import encoder
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def weight_bytes(folder):
-    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+def weights_checksum(folder):
+    """By which rerankd tells whether a package is of the weights beside it."""
+    checksum = 0
+    for file in sorted(folder.glob("*.safetensors")):
+        checksum = zlib.crc32(file.read_bytes(), checksum)
+    return checksum
 
 
 def export(module, positions, device):
@@ -38,7 +43,7 @@ def settings(mode, folder):
     options = dict(torch._inductor.list_mode_options(mode, dynamic=True))
     # A worker is a thread of rerankd: compiled code does not start its own.
     options["cpp.threads"] = 1
-    options["aot_inductor.metadata"] = {"rerankd_weight_bytes": str(weight_bytes(folder)), "rerankd_mode": mode}
+    options["aot_inductor.metadata"] = {"rerankd_weights": str(weights_checksum(folder)), "rerankd_mode": mode}
     return options
 
 

@@ -1,11 +1,14 @@
 // A package of AOTInductor: the encoder of tools/export/encoder.py, compiled ahead of time.
 #include <ATen/ATen.h>
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
+#include <zlib.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <vector>
 
 #include "backends/torch/net.h"
-#include "weights/safetensors.h"
+#include "base/file.h"
 
 namespace rerankd {
 namespace {
@@ -44,13 +47,20 @@ class Compiled final : public Net {
   int64_t bytes_;
 };
 
-// The bytes of the weights: a package of other weights must not be mistaken for this model.
-int64_t WeightBytes(const fs::path& directory) {
-  int64_t bytes = 0;
+// CRC-32 of the weight files in the order of their names, as compile.py has it: a package of other weights
+// must not be mistaken for this model.
+Result<uLong> WeightsChecksum(const fs::path& directory) {
+  std::vector<fs::path> files;
   for (const auto& entry : fs::directory_iterator(directory))
-    if (entry.path().extension() == ".safetensors")
-      bytes += static_cast<int64_t>(fs::file_size(entry.path()));
-  return bytes;
+    if (entry.path().extension() == ".safetensors") files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  uLong checksum = crc32(0, nullptr, 0);
+  for (const fs::path& file : files) {
+    RERANKD_ASSIGN_OR_RETURN(const MappedFile mapped, MappedFile::Open(file.string()));
+    checksum =
+        crc32_z(checksum, reinterpret_cast<const Bytef*>(mapped.bytes().data()), mapped.bytes().size());
+  }
+  return checksum;
 }
 
 }  // namespace
@@ -66,15 +76,13 @@ Result<NetPointer> LoadCompiled(const PluginRequest& request, at::Device device,
   if (!fs::exists(path)) return FailedPrecondition("no " + path.string() + "; make it with " + command);
   auto compiled =
       std::make_shared<Compiled>(path.string(), mode, static_cast<size_t>(request.workers), device);
+  RERANKD_ASSIGN_OR_RETURN(const uLong checksum, WeightsChecksum(request.directory));
   const auto metadata = compiled->metadata();
-  const auto value = [&](const char* key) {
-    const auto found = metadata.find(key);
-    return found == metadata.end() ? std::string("nothing") : found->second;
-  };
-  if (const std::string bytes = std::to_string(WeightBytes(request.directory));
-      value("rerankd_weight_bytes") != bytes)
-    return FailedPrecondition(path.string() + " was made from weights of " + value("rerankd_weight_bytes") +
-                              " bytes, the folder has " + bytes + ": make it anew with " + command);
+  if (const auto made = metadata.find("rerankd_weights");
+      made == metadata.end() || made->second != std::to_string(checksum))
+    return FailedPrecondition(path.string() +
+                              " was made from other weights than those of the folder; make it anew with " +
+                              command);
   return NetPointer(std::move(compiled));
 }
 
