@@ -215,3 +215,44 @@ def test_port_in_use_names_the_address(rerankd):
             ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
             assert ended.returncode == 1
             assert f"cannot listen on 127.0.0.1:{port}" in ended.stderr and "in use" in ended.stderr
+
+
+def test_metadata_chooses_the_model(rerankd, stubs, tmp_path):
+    """`x-model` on every method of inference.InferenceService and tei.v1: a name or alias; absent, the first one."""
+    tei, tei_services = load_stubs(tmp_path, "tei")
+    config = f"model_pool: {{instances: [{{name: {TINY}}}, {{name: {ROOT}/models/tiny, aliases: [other]}}]}}\n"
+    with Served(rerankd, config=config, model=None) as served:
+        client = Client(stubs, served)
+        rerank, predict = tei_services.RerankStub(served.channel), tei_services.PredictStub(served.channel)
+        query, texts = "what is tea", ["a drink made from leaves", "a river in the north"]
+        inputs = [query, texts[0]]
+        info = tei_services.InfoStub(served.channel).Info
+        calls = {
+            "Infer": lambda **o: list(client.infer([(query, text) for text in texts], **o).scores),
+            "Rerank": lambda **o: sorted((r.index, r.score) for r in rerank.Rerank(tei.RerankRequest(query=query, texts=texts), **o).ranks),
+            "RerankStream": lambda **o: sorted(
+                (r.index, r.score)
+                for r in rerank.RerankStream((tei.RerankStreamRequest(query=query, text=text) for text in texts), **o).ranks
+            ),
+            "PredictPair": lambda **o: predict.PredictPair(tei.PredictPairRequest(inputs=inputs), **o).predictions[0].score,
+            "PredictPairStream": lambda **o: [
+                reply.predictions[0].score for reply in predict.PredictPairStream(iter([tei.PredictPairRequest(inputs=inputs)] * 3), **o)
+            ],
+            "Info": lambda **o: info(tei.InfoRequest(), **o).model_id.rsplit("/", 1)[-1],
+            "Tokenize": lambda **o: len(
+                tei_services.TokenizeStub(served.channel).Tokenize(tei.EncodeRequest(inputs="caffeinated teapots"), **o).tokens
+            ),
+        }
+        for method, call in calls.items():
+            first, second = call(metadata=[("x-model", "tiny-random")]), call(metadata=[("x-model", "other")])
+            assert first != second and call() == first and call(metadata=[("x-model", "tiny")]) == second, method
+            code, details = code_of(lambda call=call: call(metadata=[("x-model", "no-such-model")]))
+            assert code == grpc.StatusCode.NOT_FOUND, method
+            assert "no model 'no-such-model'" in details and "tiny-random" in details and "other" in details, details
+        as_http = {name: json.loads(served.http("POST", "/rerank", {"query": query, "documents": texts, "model": name})[2])["results"]
+                   for name in ("tiny-random", "tiny")}  # fmt: skip
+        for name, results in as_http.items():
+            scores = {r["index"]: r["relevance_score"] for r in results}
+            assert calls["Infer"](metadata=[("x-model", name)]) == pytest.approx([scores[i] for i in range(2)], abs=1e-6)
+        counted = series(served, r'rerankd_requests_total{model="[^"]*models/tiny",route="grpc:Infer"}')
+        assert counted == 3  # the metrics know which model ran
