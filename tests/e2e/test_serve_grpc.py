@@ -256,3 +256,37 @@ def test_metadata_chooses_the_model(rerankd, stubs, tmp_path):
             assert calls["Infer"](metadata=[("x-model", name)]) == pytest.approx([scores[i] for i in range(2)], abs=1e-6)
         counted = series(served, r'rerankd_requests_total{model="[^"]*models/tiny",route="grpc:Infer"}')
         assert counted == 3  # the metrics know which model ran
+
+
+HOSTS = "127.0.0.1 localhost\n::1 localhost\n"
+
+
+def test_a_name_of_two_addresses_is_served_on_both(rerankd, stubs, tmp_path):
+    """`--host localhost` where localhost is 127.0.0.1 and ::1, as on most machines: if not on this one, then in a name space of files."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError as error:
+        pytest.skip(f"this machine has no IPv6 loopback address: {error}")
+    binary = rerankd
+    if len({row[4][0] for row in socket.getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)}) < 2:
+        (tmp_path / "hosts").write_text(HOSTS)
+        script = tmp_path / "rerankd-with-hosts"
+        script.write_text(f"#!/bin/sh\nexec unshare --mount --map-root-user sh -c 'mount --bind {tmp_path}/hosts /etc/hosts && "
+                          f"exec \"$0\" \"$@\"' {rerankd} \"$@\"\n")  # fmt: skip
+        script.chmod(0o755)
+        binary = str(script)
+        if subprocess.run([binary, "--version"], capture_output=True).returncode != 0:
+            pytest.skip("localhost has one address here, and this user may not give a process another /etc/hosts (unshare)")
+    with Served(binary, "--backend", "fake", "--host", "localhost") as served:
+        grpc_port = served.grpc_address.rsplit(":", 1)[1]
+        for host in ["127.0.0.1", "::1"]:
+            with socket.create_connection((host, served.http_port), timeout=20) as sock:
+                sock.sendall(b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert sock.recv(100).startswith(b"HTTP/1.1 200"), host
+            target = f"[{host}]:{grpc_port}" if ":" in host else f"{host}:{grpc_port}"
+            with grpc.insecure_channel(target) as channel:
+                reply = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=20)
+                assert reply.status == health_pb2.HealthCheckResponse.SERVING
+        served.terminate()
+        assert served.exit_code() == 0
