@@ -197,7 +197,7 @@ def main():
     parser.add_argument("--model", default="default")
     parser.add_argument("--pairs", type=pathlib.Path, default=ROOT / "experiments/data/bundled.jsonl")
     parser.add_argument("--queries", type=int, default=20, help="of 100 documents each")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--overload", type=int, default=60, help="seconds")
     parser.add_argument("--only", choices=PARTS)
     parser.add_argument("--serve", action="append", default=[], help="more flags for serve and rank: --serve=--precision --serve=int8")

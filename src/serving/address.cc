@@ -44,7 +44,10 @@ std::string BindFailure(const std::string& host, int port) {
   const int error = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
   if (error != 0) return ::gai_strerror(error);
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(found, ::freeaddrinfo);
-  return TryBind(*found);
+  std::string failure;
+  for (const addrinfo* address = found; address != nullptr && failure.empty(); address = address->ai_next)
+    failure = TryBind(*address);
+  return failure;
 }
 
 }  // namespace rerankd::serving

@@ -6,7 +6,7 @@ import time
 
 import grpc
 import pytest
-from served import Served, load_stubs, wait_for
+from served import ROOT, Served, load_stubs, wait_for
 from test_http_security import bearer, make_key
 
 BODY = {"query": "what is tea", "texts": ["a drink made from leaves", "a river in the north"]}
@@ -66,6 +66,29 @@ def test_routing_of_requests_at_once(rerankd, strategy, homes):
                 wait_for(lambda: sum(series(served, "rerankd_in_flight_requests").values()) == i + 1, "not admitted")
             assert [reply.result()[0] for reply in replies] == [200] * 6
         assert [b - a for a, b in zip(before, requests_by_instance(served, 3))] == homes
+
+
+def test_each_instance_has_its_own_precision_and_length(rerankd):
+    """Of two instances every other request gets the scores, and is cut, as the one alone would do it."""
+    body = {"query": "what is tea", "documents": ["a drink made from leaves", "a river in the north " * 20]}
+    kinds = [{"precision": "fp32", "max_length": 64}, {"precision": "int8", "max_length": 32}]
+
+    def instances(*chosen):
+        return "model_pool: " + json.dumps({"instances": [{"name": str(ROOT / "models/tiny"), "backend": "native", "threads": 1, **k} for k in chosen]})
+
+    def results(served):
+        status, _, reply = served.http("POST", "/v1/rerank", body)
+        assert status == 200, reply
+        return [(r["index"], r["relevance_score"], r["tokens"], r["truncated"]) for r in json.loads(reply)["results"]]
+
+    alone = []
+    for kind in kinds:
+        with Served(rerankd, config=instances(kind), model=None) as served:
+            alone.append(results(served))
+    assert alone[0] != alone[1] and [max(r[2] for r in a) for a in alone] == [64, 32]
+    with Served(rerankd, config=instances(*kinds), model=None) as served:
+        first = alone.index(results(served))  # whose turn it is after the start does not matter
+        assert [alone.index(results(served)) for _ in range(5)] == [1 - first, first] * 2 + [1 - first]
 
 
 def test_weights_of_keys_share_the_machine(rerankd, tmp_path):

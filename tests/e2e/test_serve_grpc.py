@@ -215,3 +215,78 @@ def test_port_in_use_names_the_address(rerankd):
             ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
             assert ended.returncode == 1
             assert f"cannot listen on 127.0.0.1:{port}" in ended.stderr and "in use" in ended.stderr
+
+
+def test_metadata_chooses_the_model(rerankd, stubs, tmp_path):
+    """`x-model` on every method of inference.InferenceService and tei.v1: a name or alias; absent, the first one."""
+    tei, tei_services = load_stubs(tmp_path, "tei")
+    config = f"model_pool: {{instances: [{{name: {TINY}}}, {{name: {ROOT}/models/tiny, aliases: [other]}}]}}\n"
+    with Served(rerankd, config=config, model=None) as served:
+        client = Client(stubs, served)
+        rerank, predict = tei_services.RerankStub(served.channel), tei_services.PredictStub(served.channel)
+        query, texts = "what is tea", ["a drink made from leaves", "a river in the north"]
+        inputs = [query, texts[0]]
+        info = tei_services.InfoStub(served.channel).Info
+        calls = {
+            "Infer": lambda **o: list(client.infer([(query, text) for text in texts], **o).scores),
+            "Rerank": lambda **o: sorted((r.index, r.score) for r in rerank.Rerank(tei.RerankRequest(query=query, texts=texts), **o).ranks),
+            "RerankStream": lambda **o: sorted(
+                (r.index, r.score)
+                for r in rerank.RerankStream((tei.RerankStreamRequest(query=query, text=text) for text in texts), **o).ranks
+            ),
+            "PredictPair": lambda **o: predict.PredictPair(tei.PredictPairRequest(inputs=inputs), **o).predictions[0].score,
+            "PredictPairStream": lambda **o: [
+                reply.predictions[0].score for reply in predict.PredictPairStream(iter([tei.PredictPairRequest(inputs=inputs)] * 3), **o)
+            ],
+            "Info": lambda **o: info(tei.InfoRequest(), **o).model_id.rsplit("/", 1)[-1],
+            "Tokenize": lambda **o: len(
+                tei_services.TokenizeStub(served.channel).Tokenize(tei.EncodeRequest(inputs="caffeinated teapots"), **o).tokens
+            ),
+        }
+        for method, call in calls.items():
+            first, second = call(metadata=[("x-model", "tiny-random")]), call(metadata=[("x-model", "other")])
+            assert first != second and call() == first and call(metadata=[("x-model", "tiny")]) == second, method
+            code, details = code_of(lambda call=call: call(metadata=[("x-model", "no-such-model")]))
+            assert code == grpc.StatusCode.NOT_FOUND, method
+            assert "no model 'no-such-model'" in details and "tiny-random" in details and "other" in details, details
+        as_http = {name: json.loads(served.http("POST", "/rerank", {"query": query, "documents": texts, "model": name})[2])["results"]
+                   for name in ("tiny-random", "tiny")}  # fmt: skip
+        for name, results in as_http.items():
+            scores = {r["index"]: r["relevance_score"] for r in results}
+            assert calls["Infer"](metadata=[("x-model", name)]) == pytest.approx([scores[i] for i in range(2)], abs=1e-6)
+        counted = series(served, r'rerankd_requests_total{model="[^"]*models/tiny",route="grpc:Infer"}')
+        assert counted == 3  # the metrics know which model ran
+
+
+HOSTS = "127.0.0.1 localhost\n::1 localhost\n"
+
+
+def test_a_name_of_two_addresses_is_served_on_both(rerankd, stubs, tmp_path):
+    """`--host localhost` where localhost is 127.0.0.1 and ::1, as on most machines: if not on this one, then in a name space of files."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError as error:
+        pytest.skip(f"this machine has no IPv6 loopback address: {error}")
+    binary = rerankd
+    if len({row[4][0] for row in socket.getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)}) < 2:
+        (tmp_path / "hosts").write_text(HOSTS)
+        script = tmp_path / "rerankd-with-hosts"
+        script.write_text(f"#!/bin/sh\nexec unshare --mount --map-root-user sh -c 'mount --bind {tmp_path}/hosts /etc/hosts && "
+                          f"exec \"$0\" \"$@\"' {rerankd} \"$@\"\n")  # fmt: skip
+        script.chmod(0o755)
+        binary = str(script)
+        if subprocess.run([binary, "--version"], capture_output=True).returncode != 0:
+            pytest.skip("localhost has one address here, and this user may not give a process another /etc/hosts (unshare)")
+    with Served(binary, "--backend", "fake", "--host", "localhost") as served:
+        grpc_port = served.grpc_address.rsplit(":", 1)[1]
+        for host in ["127.0.0.1", "::1"]:
+            with socket.create_connection((host, served.http_port), timeout=20) as sock:
+                sock.sendall(b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert sock.recv(100).startswith(b"HTTP/1.1 200"), host
+            target = f"[{host}]:{grpc_port}" if ":" in host else f"{host}:{grpc_port}"
+            with grpc.insecure_channel(target) as channel:
+                reply = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=20)
+                assert reply.status == health_pb2.HealthCheckResponse.SERVING
+        served.terminate()
+        assert served.exit_code() == 0

@@ -34,6 +34,10 @@ grpc::Status GrpcCall::Authenticate() {
   return grpc::Status::OK;
 }
 
+Result<const ModelInfo*> GrpcCall::Model() const {
+  return backend_.service.engine().FindModel(Metadata("x-model"));
+}
+
 void GrpcCall::Attribute(ScoreRequest* request) const {
   request->cancel = cancel_;
   request->tenant = caller_.name;

@@ -44,6 +44,9 @@ class GrpcCall {
 
   // UNAUTHENTICATED where the server has keys and `authorization` carries none of them.
   grpc::Status Authenticate();
+  // The model that metadata `x-model` names, by name or alias; the default one without it. kNotFound lists
+  // what is there.
+  Result<const ModelInfo*> Model() const;
   // Whose the request is, until when, and the flag that ends it.
   void Attribute(ScoreRequest* request) const;
   Status Submit(ScoreRequest request, Answered done) const;

@@ -25,16 +25,17 @@ struct InferMethod {
   using Request = InferRequest;
   using Reply = InferResponse;
 
-  int num_labels = 1;
-
-  Result<ScoreRequest> Read(Request message) const {
-    RERANKD_RETURN_IF_ERROR(HasRelevance(num_labels));
+  Result<ScoreRequest> Read(const GrpcCall& call, Request message) const {
+    RERANKD_ASSIGN_OR_RETURN(const ModelInfo* model, call.Model());
+    RERANKD_RETURN_IF_ERROR(HasRelevance(model->num_labels));
     if (message.pairs_size() == 0) return InvalidArgument("pairs is empty: send at least 1 pair");
     std::vector<std::pair<std::string, std::string>> pairs;
     pairs.reserve(static_cast<size_t>(message.pairs_size()));
     for (inference::QueryDocPair& pair : *message.mutable_pairs())
       pairs.emplace_back(std::move(*pair.mutable_query()), std::move(*pair.mutable_document()));
-    return ScoreRequest::ForPairs(std::move(pairs));
+    ScoreRequest request = ScoreRequest::ForPairs(std::move(pairs));
+    request.model = model->name;
+    return request;
   }
 
   Result<Reply> Write(const Answer& answer) const {
@@ -53,8 +54,8 @@ struct MetricsMethod {
   using Request = inference::Empty;
   using Reply = inference::MetricsResponse;
 
-  Result<Reply> Answer(const Request&) const {
-    const MetricsSnapshot metrics = service.Snapshot();
+  Result<Reply> Answer(const GrpcCall& call, const Request&) const {
+    const MetricsSnapshot metrics = call.service().Snapshot();
     Reply reply;
     reply.set_count(ToInt32(metrics.count));
     reply.set_avg_ms(static_cast<float>(metrics.latency.avg));
@@ -65,8 +66,6 @@ struct MetricsMethod {
     reply.set_query_count(ToInt32(metrics.query_count));
     return reply;
   }
-
-  ScoreService& service;
 };
 
 using Generated = inference::InferenceService;
@@ -77,12 +76,11 @@ class InferenceService final : public Generated::WithRawCallbackMethod_Infer<
 
   grpc::ServerUnaryReactor* Infer(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                   grpc::ByteBuffer* reply) override {
-    return Score(backend_, context, request, reply,
-                 InferMethod{.num_labels = backend_.service.engine().model().num_labels});
+    return Score<InferMethod>(backend_, context, request, reply);
   }
   grpc::ServerUnaryReactor* GetMetrics(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                        grpc::ByteBuffer* reply) override {
-    return AnswerNow(backend_, context, request, reply, MetricsMethod{backend_.service});
+    return AnswerNow<MetricsMethod>(backend_, context, request, reply);
   }
 
  private:

@@ -24,7 +24,7 @@ struct LiveMethod {
   using Request = inference::ServerLiveRequest;
   using Reply = inference::ServerLiveResponse;
 
-  Result<Reply> Answer(const Request&) const {
+  Result<Reply> Answer(const GrpcCall&, const Request&) const {
     Reply reply;
     reply.set_live(true);
     return reply;
@@ -37,13 +37,11 @@ struct ReadyMethod {
   using Request = inference::ServerReadyRequest;
   using Reply = inference::ServerReadyResponse;
 
-  Result<Reply> Answer(const Request&) const {
+  Result<Reply> Answer(const GrpcCall& call, const Request&) const {
     Reply reply;
-    reply.set_ready(service.Ready().ok());
+    reply.set_ready(call.service().Ready().ok());
     return reply;
   }
-
-  ScoreService& service;
 };
 
 struct ModelReadyMethod {
@@ -52,15 +50,13 @@ struct ModelReadyMethod {
   using Request = inference::ModelReadyRequest;
   using Reply = inference::ModelReadyResponse;
 
-  Result<Reply> Answer(const Request& request) const {
+  Result<Reply> Answer(const GrpcCall& call, const Request& request) const {
     Reply reply;
     const Result<const ModelInfo*> model =
-        FindKserveModel(service.engine(), request.name(), request.version());
-    reply.set_ready(model.ok() && service.Ready(*model).ok());
+        FindKserveModel(call.service().engine(), request.name(), request.version());
+    reply.set_ready(model.ok() && call.service().Ready(*model).ok());
     return reply;
   }
-
-  ScoreService& service;
 };
 
 struct ServerMetadataMethod {
@@ -69,7 +65,7 @@ struct ServerMetadataMethod {
   using Request = inference::ServerMetadataRequest;
   using Reply = inference::ServerMetadataResponse;
 
-  Result<Reply> Answer(const Request&) const {
+  Result<Reply> Answer(const GrpcCall&, const Request&) const {
     Reply reply;
     reply.set_name("rerankd");
     reply.set_version(RERANKD_VERSION);
@@ -83,9 +79,9 @@ struct ModelMetadataMethod {
   using Request = inference::ModelMetadataRequest;
   using Reply = inference::ModelMetadataResponse;
 
-  Result<Reply> Answer(const Request& request) const {
+  Result<Reply> Answer(const GrpcCall& call, const Request& request) const {
     RERANKD_ASSIGN_OR_RETURN(const ModelInfo* model,
-                             FindKserveModel(service.engine(), request.name(), request.version()));
+                             FindKserveModel(call.service().engine(), request.name(), request.version()));
     Reply reply;
     reply.set_name(model->name);
     reply.set_platform(std::string(kKservePlatform));
@@ -100,8 +96,6 @@ struct ModelMetadataMethod {
     out->set_datatype(std::move(tensor.datatype));
     out->mutable_shape()->Add(tensor.shape.begin(), tensor.shape.end());
   }
-
-  ScoreService& service;
 };
 
 KserveValue ParameterValue(const InferParameter& parameter) {
@@ -158,11 +152,10 @@ class InferMethod {
   using Request = ModelInferRequest;
   using Reply = ModelInferResponse;
 
-  explicit InferMethod(const Engine& engine) : engine_(engine) {}
-
-  Result<ScoreRequest> Read(Request message) {
-    RERANKD_ASSIGN_OR_RETURN(const ModelInfo* model,
-                             FindKserveModel(engine_, message.model_name(), message.model_version()));
+  Result<ScoreRequest> Read(const GrpcCall& grpc, Request message) {
+    RERANKD_ASSIGN_OR_RETURN(
+        const ModelInfo* model,
+        FindKserveModel(grpc.service().engine(), message.model_name(), message.model_version()));
     call_.emplace(*model);
     id_ = message.id();
     raw_ = message.raw_input_contents_size() > 0;
@@ -203,7 +196,6 @@ class InferMethod {
     return SetKserveInput(tensor, std::move(elements), &*call_);
   }
 
-  const Engine& engine_;
   std::string id_;
   bool raw_ = false;                // the reply comes in the form of the request
   std::optional<KserveCall> call_;  // once the model is known
@@ -220,27 +212,27 @@ class KserveService final
 
   grpc::ServerUnaryReactor* ServerLive(grpc::CallbackServerContext* context, const Bytes* request,
                                        Bytes* reply) override {
-    return AnswerNow(backend_, context, request, reply, LiveMethod());
+    return AnswerNow<LiveMethod>(backend_, context, request, reply);
   }
   grpc::ServerUnaryReactor* ServerReady(grpc::CallbackServerContext* context, const Bytes* request,
                                         Bytes* reply) override {
-    return AnswerNow(backend_, context, request, reply, ReadyMethod{backend_.service});
+    return AnswerNow<ReadyMethod>(backend_, context, request, reply);
   }
   grpc::ServerUnaryReactor* ModelReady(grpc::CallbackServerContext* context, const Bytes* request,
                                        Bytes* reply) override {
-    return AnswerNow(backend_, context, request, reply, ModelReadyMethod{backend_.service});
+    return AnswerNow<ModelReadyMethod>(backend_, context, request, reply);
   }
   grpc::ServerUnaryReactor* ServerMetadata(grpc::CallbackServerContext* context, const Bytes* request,
                                            Bytes* reply) override {
-    return AnswerNow(backend_, context, request, reply, ServerMetadataMethod());
+    return AnswerNow<ServerMetadataMethod>(backend_, context, request, reply);
   }
   grpc::ServerUnaryReactor* ModelMetadata(grpc::CallbackServerContext* context, const Bytes* request,
                                           Bytes* reply) override {
-    return AnswerNow(backend_, context, request, reply, ModelMetadataMethod{backend_.service});
+    return AnswerNow<ModelMetadataMethod>(backend_, context, request, reply);
   }
   grpc::ServerUnaryReactor* ModelInfer(grpc::CallbackServerContext* context, const Bytes* request,
                                        Bytes* reply) override {
-    return Score(backend_, context, request, reply, InferMethod(backend_.service.engine()));
+    return Score<InferMethod>(backend_, context, request, reply);
   }
 
  private:

@@ -149,16 +149,16 @@ class OrderedStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
   grpc::Status status_;
 };
 
-// Work that is scored; `Method` as in unary_call.h, made anew for every message from the server's model.
+// Work that is scored; `Method` as in unary_call.h, made anew for every message.
 template <typename Method>
 struct ScoringWork {
   static constexpr const GrpcMethod& kMethod = Method::kMethod;
 
   static void Begin(GrpcCall& call, const grpc::ByteBuffer& bytes, StreamReply done) {
-    auto method = std::make_shared<Method>(call.service().engine().model());
+    auto method = std::make_shared<Method>();
     auto message = ParseMessage<typename Method::Request>(bytes);
     if (!message.ok()) return done(call.Refuse(message.status()), nullptr);
-    Result<ScoreRequest> request = method->Read(std::move(*message));
+    Result<ScoreRequest> request = method->Read(call, std::move(*message));
     if (!request.ok()) return done(call.Refuse(request.status()), nullptr);
     call.Attribute(&*request);
     const Status admitted = call.Submit(std::move(*request), [method, done](Result<Answer> answer) {
@@ -177,7 +177,7 @@ struct ScoringWork {
   }
 };
 
-// Work that is answered at once; `Method` as in unary_call.h, made anew from the service.
+// Work that is answered at once; `Method` as in unary_call.h, made anew for every message.
 template <typename Method>
 struct AnswerWork {
   static constexpr const GrpcMethod& kMethod = Method::kMethod;
@@ -185,7 +185,7 @@ struct AnswerWork {
   static void Begin(GrpcCall& call, const grpc::ByteBuffer& bytes, const StreamReply& done) {
     const auto message = ParseMessage<typename Method::Request>(bytes);
     if (!message.ok()) return done(call.Refuse(message.status()), nullptr);
-    const auto reply = Method{call.service()}.Answer(*message);
+    const auto reply = Method().Answer(call, *message);
     if (!reply.ok()) return done(call.Refuse(reply.status()), nullptr);
     done(ScoringWork<Method>::Serialize(reply), nullptr);
   }

@@ -10,6 +10,13 @@ uint64_t Nanoseconds(double ms) { return static_cast<uint64_t>(std::llround(ms *
 
 uint32_t Count(int64_t n) { return static_cast<uint32_t>(std::clamp<int64_t>(n, 0, UINT32_MAX)); }
 
+// Of the model's first instance; there are none in pipeline mode tokenization_only.
+BackendCaps CapsOf(const ModelInfo& model, const Engine& engine) {
+  for (const InstanceInfo& instance : engine.instances())
+    if (&engine.models()[static_cast<size_t>(instance.model)] == &model) return instance.caps;
+  return {};
+}
+
 }  // namespace
 
 void SetTruncation(bool truncate, tei::v1::TruncationDirection direction, ScoreRequest* request) {
@@ -27,11 +34,9 @@ void FillMetadata(const Answer& answer, int64_t characters, tei::v1::Metadata* m
   metadata->set_inference_time_ns(Nanoseconds(answer.result.timings.inference_ms));
 }
 
-tei::v1::InfoResponse TeiInfo(ScoreService& service) {
+tei::v1::InfoResponse TeiInfo(ScoreService& service, const ModelInfo& model) {
   const Settings& settings = service.settings();
-  const ModelInfo& model = service.engine().model();
-  const auto& instances = service.engine().instances();
-  const BackendCaps caps = instances.empty() ? BackendCaps{} : instances.front().caps;
+  const BackendCaps caps = CapsOf(model, service.engine());
   const int batch_tokens = settings.scheduler.batch_tokens;
   tei::v1::InfoResponse info;
   info.set_version(RERANKD_VERSION);

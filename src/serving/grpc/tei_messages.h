@@ -17,6 +17,6 @@ void SetTruncation(bool truncate, tei::v1::TruncationDirection direction, ScoreR
 // Times are those of the whole request.
 void FillMetadata(const Answer& answer, int64_t characters, tei::v1::Metadata* metadata);
 
-tei::v1::InfoResponse TeiInfo(ScoreService& service);
+tei::v1::InfoResponse TeiInfo(ScoreService& service, const ModelInfo& model);
 
 }  // namespace rerankd::serving

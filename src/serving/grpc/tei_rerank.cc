@@ -42,10 +42,9 @@ struct RerankMethod {
   using Request = RerankRequest;
   using Reply = RerankResponse;
 
-  explicit RerankMethod(int labels) : num_labels(labels) {}
-
-  Result<ScoreRequest> Read(Request message) {
-    RERANKD_RETURN_IF_ERROR(HasRelevance(num_labels));
+  Result<ScoreRequest> Read(const GrpcCall& call, Request message) {
+    RERANKD_ASSIGN_OR_RETURN(const ModelInfo* model, call.Model());
+    RERANKD_RETURN_IF_ERROR(HasRelevance(model->num_labels));
     if (message.texts().empty()) return InvalidArgument("`texts` cannot be empty");
     raw_scores = message.raw_scores();
     const int64_t query_characters = CountCodePoints(message.query());
@@ -58,6 +57,7 @@ struct RerankMethod {
     }
     if (message.return_text()) texts = documents;
     ScoreRequest request = ScoreRequest::ForQuery(std::move(*message.mutable_query()), std::move(documents));
+    request.model = model->name;
     SetTruncation(message.truncate(), message.truncation_direction(), &request);
     return request;
   }
@@ -69,7 +69,6 @@ struct RerankMethod {
     return reply;
   }
 
-  int num_labels;
   bool raw_scores = false;
   int64_t characters = 0;
   std::vector<std::string> texts;
@@ -128,11 +127,10 @@ class RerankStreamCall final : public grpc::ServerReadReactor<grpc::ByteBuffer> 
  public:
   RerankStreamCall(const GrpcBackend& backend, grpc::CallbackServerContext& context, grpc::ByteBuffer* reply)
       : call_(backend, kRerankStream, context), reply_(reply) {
-    grpc::Status known = call_.Authenticate();
-    if (known.ok()) {
+    if (grpc::Status may_begin = Begin(); may_begin.ok()) {
       StartRead(&incoming_);
     } else {
-      End(std::move(known));
+      End(std::move(may_begin));
     }
   }
 
@@ -146,6 +144,18 @@ class RerankStreamCall final : public grpc::ServerReadReactor<grpc::ByteBuffer> 
   void OnDone() override { delete this; }
 
  private:
+  grpc::Status Begin() {
+    if (grpc::Status known = call_.Authenticate(); !known.ok()) return known;
+    const Status chosen = ChooseModel();
+    return chosen.ok() ? grpc::Status::OK : call_.Fail(call_.Refuse(chosen));
+  }
+
+  Status ChooseModel() {
+    RERANKD_ASSIGN_OR_RETURN(const ModelInfo* model, call_.Model());
+    model_ = model->name;
+    return HasRelevance(model->num_labels);
+  }
+
   Status Take() {
     const ServerSettings& limits = call_.service().settings().server;
     bytes_ += static_cast<int64_t>(incoming_.Length());
@@ -174,6 +184,7 @@ class RerankStreamCall final : public grpc::ServerReadReactor<grpc::ByteBuffer> 
     if (next_ == groups_.size()) return Reply();
     ScoreRequest request = ScoreRequest::ForPairs(std::move(groups_[next_].pairs));
     SetTruncation(groups_[next_].truncate, groups_[next_].direction, &request);
+    request.model = model_;
     call_.Attribute(&request);
     const Status admitted =
         call_.Submit(std::move(request), [this](Result<Answer> answer) { Complete(std::move(answer)); });
@@ -218,6 +229,7 @@ class RerankStreamCall final : public grpc::ServerReadReactor<grpc::ByteBuffer> 
 
   GrpcCall call_;
   grpc::ByteBuffer* reply_;
+  std::string model_;
   grpc::ByteBuffer incoming_;
   int64_t bytes_ = 0;
   StreamedTexts texts_;
@@ -235,8 +247,7 @@ class RerankService final : public Generated::WithRawCallbackMethod_Rerank<
 
   grpc::ServerUnaryReactor* Rerank(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                    grpc::ByteBuffer* reply) override {
-    return Score(backend_, context, request, reply,
-                 RerankMethod(backend_.service.engine().model().num_labels));
+    return Score<RerankMethod>(backend_, context, request, reply);
   }
   grpc::ServerReadReactor<grpc::ByteBuffer>* RerankStream(grpc::CallbackServerContext* context,
                                                           grpc::ByteBuffer* reply) override {

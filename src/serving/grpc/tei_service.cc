@@ -24,9 +24,10 @@ struct InfoMethod {
   using Request = tei::v1::InfoRequest;
   using Reply = tei::v1::InfoResponse;
 
-  Result<Reply> Answer(const Request&) const { return TeiInfo(service); }
-
-  ScoreService& service;
+  Result<Reply> Answer(const GrpcCall& call, const Request&) const {
+    RERANKD_ASSIGN_OR_RETURN(const ModelInfo* model, call.Model());
+    return TeiInfo(call.service(), *model);
+  }
 };
 
 Status NoPair(int inputs) {
@@ -37,21 +38,22 @@ Status NoPair(int inputs) {
 // What both forms of Predict share: one pair in, every label out.
 class PredictPair {
  public:
-  explicit PredictPair(const ModelInfo& model) : model_(model) {}
-
   template <typename Message>
-  Result<ScoreRequest> Read(const Message& options, std::string query, std::string document) {
+  Result<ScoreRequest> Read(const GrpcCall& call, const Message& options, std::string query,
+                            std::string document) {
+    RERANKD_ASSIGN_OR_RETURN(model_, call.Model());
     raw_scores_ = options.raw_scores();
     characters_ = CountCodePoints(query) + CountCodePoints(document);
     ScoreRequest request = ScoreRequest::ForQuery(std::move(query), {std::move(document)});
+    request.model = model_->name;
     SetTruncation(options.truncate(), options.truncation_direction(), &request);
     return request;
   }
 
   Result<tei::v1::PredictResponse> Write(const Answer& answer) const {
     std::vector<float> scores = answer.result.logits;
-    const Activation activation = model_.num_labels == 1 ? Activation::kSigmoid : Activation::kSoftmax;
-    if (!raw_scores_) Activate(activation, model_.num_labels, scores);
+    const Activation activation = model_->num_labels == 1 ? Activation::kSigmoid : Activation::kSoftmax;
+    if (!raw_scores_) Activate(activation, model_->num_labels, scores);
     tei::v1::PredictResponse response;
     for (const int label : RankDescending(scores, 0)) {
       tei::v1::Prediction* prediction = response.add_predictions();
@@ -65,10 +67,10 @@ class PredictPair {
  private:
   std::string Label(int label) const {
     const auto l = static_cast<size_t>(label);
-    return l < model_.labels.size() ? model_.labels[l] : "LABEL_" + std::to_string(label);
+    return l < model_->labels.size() ? model_->labels[l] : "LABEL_" + std::to_string(label);
   }
 
-  const ModelInfo& model_;
+  const ModelInfo* model_ = nullptr;  // once a message is read
   bool raw_scores_ = false;
   int64_t characters_ = 0;
 };
@@ -80,11 +82,10 @@ struct PredictPairMethod : PredictPair {
                                          kStream ? "grpc:PredictPairStream" : "grpc:PredictPair"};
   using Request = tei::v1::PredictPairRequest;
   using Reply = tei::v1::PredictResponse;
-  using PredictPair::PredictPair;
 
-  Result<ScoreRequest> Read(Request message) {
+  Result<ScoreRequest> Read(const GrpcCall& call, Request message) {
     if (message.inputs_size() != 2) return NoPair(message.inputs_size());
-    return PredictPair::Read(message, std::move(*message.mutable_inputs(0)),
+    return PredictPair::Read(call, message, std::move(*message.mutable_inputs(0)),
                              std::move(*message.mutable_inputs(1)));
   }
 };
@@ -96,9 +97,7 @@ struct PredictMethod {
   using Request = tei::v1::PredictRequest;
   using Reply = tei::v1::PredictResponse;
 
-  Result<Reply> Answer(const Request&) const { return NoPair(1); }
-
-  ScoreService& service;
+  Result<Reply> Answer(const GrpcCall&, const Request&) const { return NoPair(1); }
 };
 
 template <bool kStream>
@@ -108,10 +107,11 @@ struct TokenizeMethod {
   using Request = tei::v1::EncodeRequest;
   using Reply = tei::v1::EncodeResponse;
 
-  Result<Reply> Answer(const Request& message) const {
+  Result<Reply> Answer(const GrpcCall& call, const Request& message) const {
     if (message.has_prompt_name())
       return InvalidArgument("prompt_name '" + message.prompt_name() + "': rerankers have no prompts");
-    RERANKD_ASSIGN_OR_RETURN(const auto tokens, ShowTokens(service.engine().tokenizer(), message.inputs()));
+    RERANKD_ASSIGN_OR_RETURN(const ModelInfo* model, call.Model());
+    RERANKD_ASSIGN_OR_RETURN(const auto tokens, ShowTokens(*model->tokenizer, message.inputs()));
     Reply reply;
     CodePointCutter text(message.inputs());
     for (const DisplayToken& token : tokens)
@@ -130,8 +130,6 @@ struct TokenizeMethod {
     out->set_start(static_cast<uint32_t>(token.begin));
     out->set_stop(static_cast<uint32_t>(token.end));
   }
-
-  ScoreService& service;
 };
 
 class InfoService final : public tei::v1::Info::WithRawCallbackMethod_Info<tei::v1::Info::Service> {
@@ -140,7 +138,7 @@ class InfoService final : public tei::v1::Info::WithRawCallbackMethod_Info<tei::
 
   grpc::ServerUnaryReactor* Info(grpc::CallbackServerContext* context, const Bytes* request,
                                  Bytes* reply) override {
-    return AnswerNow(backend_, context, request, reply, InfoMethod{backend_.service});
+    return AnswerNow<InfoMethod>(backend_, context, request, reply);
   }
 
  private:
@@ -158,12 +156,11 @@ class PredictService final
 
   grpc::ServerUnaryReactor* Predict(grpc::CallbackServerContext* context, const Bytes* request,
                                     Bytes* reply) override {
-    return AnswerNow(backend_, context, request, reply, PredictMethod<false>{backend_.service});
+    return AnswerNow<PredictMethod<false>>(backend_, context, request, reply);
   }
   grpc::ServerUnaryReactor* PredictPair(grpc::CallbackServerContext* context, const Bytes* request,
                                         Bytes* reply) override {
-    return Score(backend_, context, request, reply,
-                 PredictPairMethod<false>(backend_.service.engine().model()));
+    return Score<PredictPairMethod<false>>(backend_, context, request, reply);
   }
   ByteStream* PredictStream(grpc::CallbackServerContext* context) override {
     return new OrderedStream<AnswerWork<PredictMethod<true>>>(backend_, *context);
@@ -185,7 +182,7 @@ class TokenizeService final
 
   grpc::ServerUnaryReactor* Tokenize(grpc::CallbackServerContext* context, const Bytes* request,
                                      Bytes* reply) override {
-    return AnswerNow(backend_, context, request, reply, TokenizeMethod<false>{backend_.service});
+    return AnswerNow<TokenizeMethod<false>>(backend_, context, request, reply);
   }
   ByteStream* TokenizeStream(grpc::CallbackServerContext* context) override {
     return new OrderedStream<AnswerWork<TokenizeMethod<true>>>(backend_, *context);

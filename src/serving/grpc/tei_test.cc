@@ -161,6 +161,49 @@ TEST_F(TeiTest, StreamRanksAllItsTexts) {
   EXPECT_EQ(engine_.admitted(), 2);  // one request for each way of truncating
 }
 
+// As in text-embeddings-inference: the first message says what the reply is like, each one how its own text
+// is cut.
+TEST_F(TeiTest, StreamTakesScoresAndTextsFromItsFirstMessageAndTruncationFromEach) {
+  tei::v1::RerankStreamRequest other = Streamed("bbb", /*truncate=*/true);
+  other.set_query("another query");
+  other.set_raw_scores(true);
+  other.set_return_text(true);
+  other.set_truncation_direction(tei::v1::TRUNCATION_DIRECTION_LEFT);
+  ASSERT_TRUE(RerankStream({Streamed("a"), other}).ok());
+  EXPECT_THAT(Order(), ElementsAre(1, 0));
+  EXPECT_FLOAT_EQ(ranks_.ranks(0).score(), Sigmoid(0.3f));
+  EXPECT_FALSE(ranks_.ranks(0).has_text());
+  EXPECT_EQ(engine_.last_request().queries.front(), "another query");
+  EXPECT_EQ(engine_.last_request().pair_options.truncation, Truncation::kLongestFirst);
+  EXPECT_TRUE(engine_.last_request().pair_options.truncate_left);
+  EXPECT_EQ(engine_.admitted(), 2);
+
+  ranks_.Clear();
+  ASSERT_TRUE(RerankStream({other, Streamed("a")}).ok());
+  EXPECT_FLOAT_EQ(ranks_.ranks(0).score(), 0.3f);
+  EXPECT_EQ(ranks_.ranks(1).text(), "a");
+}
+
+TEST_F(TeiTest, MetadataChoosesTheModel) {
+  const auto rerank = [this](const std::string& model) {
+    context_ = std::make_unique<grpc::ClientContext>();
+    context_->AddMetadata("x-model", model);
+    return rerank_->Rerank(context_.get(), Texts({"a"}), &ranks_);
+  };
+  ASSERT_TRUE(rerank("fake-model").ok());
+  EXPECT_EQ(engine_.last_request().model, "fake-model");
+  const grpc::Status unknown = rerank("other");
+  EXPECT_EQ(unknown.error_code(), StatusCode::NOT_FOUND);
+  EXPECT_THAT(unknown.error_message(), HasSubstr("no model 'other'"));
+  EXPECT_THAT(unknown.error_message(), HasSubstr("fake-model"));
+  grpc::ClientContext context;
+  context.AddMetadata("x-model", "other");
+  auto stream = rerank_->RerankStream(&context, &ranks_);
+  stream->WritesDone();
+  EXPECT_EQ(stream->Finish().error_code(), StatusCode::NOT_FOUND);
+  EXPECT_EQ(engine_.admitted(), 1);
+}
+
 TEST_F(TeiTest, StreamTakesAsManyTextsAsARequest) {
   ASSERT_TRUE(RerankStream(std::vector<tei::v1::RerankStreamRequest>(100, Streamed("a"))).ok());
   const grpc::Status status = RerankStream(std::vector<tei::v1::RerankStreamRequest>(101, Streamed("a")));

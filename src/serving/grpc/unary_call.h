@@ -4,9 +4,9 @@
 //     static constexpr GrpcMethod kMethod = {...};
 //     using Request = ...;
 //     using Reply = ...;
-//     Result<ScoreRequest> Read(Request message);   // scoring: once, then
-//     Result<Reply> Write(const Answer& answer);    //          once
-//     Result<Reply> Answer(const Request& message); // the others
+//     Result<ScoreRequest> Read(const GrpcCall& call, Request message);    // scoring: once, then
+//     Result<Reply> Write(const Answer& answer);                           //          once
+//     Result<Reply> Answer(const GrpcCall& call, const Request& message);  // the others
 //   };
 #pragma once
 
@@ -21,9 +21,8 @@ namespace rerankd::serving {
 template <typename Method>
 class ScoringCall final : public grpc::ServerUnaryReactor {
  public:
-  ScoringCall(const GrpcBackend& backend, grpc::CallbackServerContext& context, grpc::ByteBuffer* reply,
-              Method method)
-      : call_(backend, Method::kMethod, context), reply_(reply), method_(std::move(method)) {}
+  ScoringCall(const GrpcBackend& backend, grpc::CallbackServerContext& context, grpc::ByteBuffer* reply)
+      : call_(backend, Method::kMethod, context), reply_(reply) {}
 
   void Start(const grpc::ByteBuffer& bytes) {
     if (grpc::Status known = call_.Authenticate(); !known.ok()) return End(std::move(known));
@@ -43,7 +42,7 @@ class ScoringCall final : public grpc::ServerUnaryReactor {
  private:
   Result<ScoreRequest> Read(const grpc::ByteBuffer& bytes) {
     RERANKD_ASSIGN_OR_RETURN(auto message, ParseMessage<typename Method::Request>(bytes));
-    return method_.Read(std::move(message));
+    return method_.Read(call_, std::move(message));
   }
 
   void Complete(const Result<Answer>& answer) {
@@ -68,21 +67,20 @@ class ScoringCall final : public grpc::ServerUnaryReactor {
 
 template <typename Method>
 grpc::ServerUnaryReactor* Score(const GrpcBackend& backend, grpc::CallbackServerContext* context,
-                                const grpc::ByteBuffer* request, grpc::ByteBuffer* reply, Method method) {
-  auto* call = new ScoringCall<Method>(backend, *context, reply, std::move(method));
+                                const grpc::ByteBuffer* request, grpc::ByteBuffer* reply) {
+  auto* call = new ScoringCall<Method>(backend, *context, reply);
   call->Start(*request);
   return call;
 }
 
 template <typename Method>
-grpc::Status AnswerInto(GrpcCall* call, Method* method, const grpc::ByteBuffer& request,
-                        grpc::ByteBuffer* reply) {
+grpc::Status AnswerInto(GrpcCall* call, const grpc::ByteBuffer& request, grpc::ByteBuffer* reply) {
   if (grpc::Status known = call->Authenticate(); !known.ok()) return known;
   if (const Status held = call->TakeMessage(request.Length()); !held.ok())
     return call->Fail(call->Refuse(held));
   const auto message = ParseMessage<typename Method::Request>(request);
   if (!message.ok()) return call->Fail(call->Refuse(message.status()));
-  const Result<typename Method::Reply> answer = method->Answer(*message);
+  const Result<typename Method::Reply> answer = Method().Answer(*call, *message);
   if (!answer.ok()) return call->Fail(call->Refuse(answer.status()));
   grpc::Status status = WriteMessage(*answer, reply);
   call->AddReplyBytes(reply->Length());
@@ -92,9 +90,9 @@ grpc::Status AnswerInto(GrpcCall* call, Method* method, const grpc::ByteBuffer& 
 // A call that is answered at once.
 template <typename Method>
 grpc::ServerUnaryReactor* AnswerNow(const GrpcBackend& backend, grpc::CallbackServerContext* context,
-                                    const grpc::ByteBuffer* request, grpc::ByteBuffer* reply, Method method) {
+                                    const grpc::ByteBuffer* request, grpc::ByteBuffer* reply) {
   GrpcCall call(backend, Method::kMethod, *context);
-  grpc::Status status = AnswerInto(&call, &method, *request, reply);
+  grpc::Status status = AnswerInto<Method>(&call, *request, reply);
   call.Log(status);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   reactor->Finish(std::move(status));

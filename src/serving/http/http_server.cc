@@ -11,10 +11,13 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ip/v6_only.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/strand.hpp>
 #include <exception>
+#include <list>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -34,6 +37,7 @@ using Local = asio::local::stream_protocol;
 constexpr auto kNoDescriptor = std::chrono::milliseconds(50);  // until accepting is tried again
 constexpr auto kNoRoom = std::chrono::milliseconds(5);
 constexpr int kWorkThreads = 2;  // for big bodies
+constexpr auto kNoSuchAddress = boost::system::errc::address_not_available;
 
 // A socket that a dead server left behind; one that somebody listens on stays.
 void RemoveStaleSocket(const std::string& path, asio::io_context& io) {
@@ -76,24 +80,45 @@ struct HttpServer::Impl {
   int port = 0;
   std::string socket_path;
   bool stopped = false;
-  tcp::acceptor tcp_acceptor{asio::make_strand(io)};
-  Local::acceptor local_acceptor{asio::make_strand(io)};
-  std::shared_ptr<const TlsPem> tls_files;  // what `tls` was made of; on the strand of tcp_acceptor
+  const asio::strand<asio::io_context::executor_type> accepting{asio::make_strand(io)};
+  std::list<tcp::acceptor> tcp_acceptors;  // one for each address of the host
+  Local::acceptor local_acceptor{accepting};
+  std::shared_ptr<const TlsPem> tls_files;  // what `tls` was made of; on the strand
   std::shared_ptr<asio::ssl::context> tls;
   std::vector<std::thread> threads;
 
   Impl(Router router, const HttpOptions& options) : hub(std::move(router), options, work) {}
 
-  void ListenOnTcp(const HttpListen& listen) {  // throws system_error
-    const auto found =
-        tcp::resolver(io).resolve(listen.host, std::to_string(listen.port), tcp::resolver::passive);
-    const tcp::endpoint endpoint = *found.begin();
-    tcp_acceptor.open(endpoint.protocol());
-    tcp_acceptor.set_option(tcp::acceptor::reuse_address(true));
-    tcp_acceptor.bind(endpoint);
-    tcp_acceptor.listen();
+  // On every address of the host (`localhost` may be 127.0.0.1 and ::1), all on one port. Addresses that this
+  // machine does not have are left out if it has another one. Throws system_error.
+  void ListenOnTcp(const HttpListen& listen) {
     host = listen.host;
-    port = tcp_acceptor.local_endpoint().port();
+    port = listen.port;
+    error_code missing;
+    std::set<tcp::endpoint> endpoints;  // names may give an address twice
+    for (const auto& found : tcp::resolver(io).resolve(host, std::to_string(port), tcp::resolver::passive))
+      endpoints.insert(found.endpoint());
+    for (const tcp::endpoint& endpoint : endpoints) {
+      try {
+        tcp_acceptors.push_back(Listen(endpoint, /*alone=*/endpoints.size() == 1));
+        port = tcp_acceptors.back().local_endpoint().port();
+      } catch (const boost::system::system_error& e) {
+        if (e.code() != asio::error::address_family_not_supported && e.code() != kNoSuchAddress) throw;
+        missing = e.code();
+      }
+    }
+    if (tcp_acceptors.empty()) throw boost::system::system_error(missing);
+  }
+
+  // On `port`. An IPv6 address that is not alone leaves the IPv4 ones to their own sockets.
+  tcp::acceptor Listen(tcp::endpoint endpoint, bool alone) {
+    endpoint.port(static_cast<uint16_t>(port));
+    tcp::acceptor acceptor(accepting, endpoint.protocol());
+    acceptor.set_option(tcp::acceptor::reuse_address(true));
+    if (endpoint.address().is_v6() && !alone) acceptor.set_option(asio::ip::v6_only(true));
+    acceptor.bind(endpoint);
+    acceptor.listen();
+    return acceptor;
   }
 
   void ListenOnUnixSocket(const std::string& path) {  // throws system_error
@@ -158,7 +183,7 @@ struct HttpServer::Impl {
   }
 
   void Run() {
-    StartAccepting(tcp_acceptor);
+    for (tcp::acceptor& acceptor : tcp_acceptors) StartAccepting(acceptor);
     StartAccepting(local_acceptor);
     for (int i = 0; i < hub.options.limits.threads; ++i) {
       threads.emplace_back([this] {
@@ -180,7 +205,7 @@ struct HttpServer::Impl {
     if (std::exchange(stopped, true)) return;
     hub.last_replies = true;
     hub.draining = true;
-    StopAccepting(tcp_acceptor);
+    for (tcp::acceptor& acceptor : tcp_acceptors) StopAccepting(acceptor);
     StopAccepting(local_acceptor);
     hub.CloseIdle();
     hub.AwaitEnd(grace);
