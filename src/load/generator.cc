@@ -22,7 +22,7 @@ class Loop {
       : plan_(plan), arrivals_(arrivals), client_(client), hooks_(hooks), clock_(*hooks.clock) {}
 
   LoadStats Run(const std::atomic<bool>& interrupt) {
-    const double cpu_before = ProcessCpuSeconds();
+    const CpuSeconds cpu_before = ProcessCpuSeconds();
     start_ = first_sent_ = last_reply_ = latest_ = clock_.Now();
     if (plan_.stop_after_s) end_ = start_ + FromMs(*plan_.stop_after_s * 1000);
     std::unique_lock lock(mutex_);
@@ -38,7 +38,9 @@ class Loop {
       hooks_.progress(done_, ToSeconds(clock_.Now() - start_));
     }
     stats_.seconds = ToSeconds(last_reply_ - first_sent_);
-    stats_.client_cpu_s = ProcessCpuSeconds() - cpu_before;
+    const CpuSeconds cpu = ProcessCpuSeconds();
+    stats_.client_cpu_s = cpu.total() - cpu_before.total();
+    stats_.client_system_s = cpu.system - cpu_before.system;
     return stats_;
   }
 
@@ -93,7 +95,8 @@ class Loop {
                   std::move(reply)};
     hooks_.sink(sample);
     Pump();
-    if (Finished()) client_.Wake();
+    if (Finished() || full)
+      client_.Wake();  // full: only now the next one waits for its time, not for a reply
   }
 
   TimePoint NotBefore(TimePoint earlier, TimePoint reading) {

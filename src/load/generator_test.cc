@@ -162,6 +162,17 @@ TEST_F(GeneratorTest, RequestsOverTheBoundWaitAndTheWaitCounts) {
   EXPECT_NEAR(samples_[2].sent_ms - samples_[2].intended_ms, 8, 1e-6);
 }
 
+TEST_F(GeneratorTest, ARequestThatIsDueAfterTheBoundWasReachedIsNotLate) {
+  LoadPlan plan;
+  plan.open = true;
+  plan.in_flight = 1;
+  Run(plan, MakeReplay({{FromMs(0), {0, 0, 1}}, {FromMs(5), {1, 1, 1}}, {FromMs(30), {2, 2, 1}}}),
+      FifoTarget(1, 10));
+  ASSERT_THAT(samples_, SizeIs(3));
+  EXPECT_NEAR(samples_[1].sent_ms, 10, 1e-6);  // when the first was answered
+  EXPECT_NEAR(samples_[2].sent_ms, 30, 1e-6);
+}
+
 TEST_F(GeneratorTest, AnInterruptEndsItKeepingWhatIsInFlight) {
   LoadPlan plan;
   plan.in_flight = 2;
