@@ -143,7 +143,7 @@ struct HttpClient::Impl {
     slot.work = work;
     slot.done = std::move(done);
     slot.deadline = std::chrono::steady_clock::now() + FromMs(target.timeout_ms);
-    const std::string body = dialect->Body(work);
+    dialect->WriteBody(work, &body);
     slot.request = head;
     slot.request += fmt::format_int(body.size()).c_str();
     slot.request += "\r\n\r\n";
@@ -314,14 +314,16 @@ struct HttpClient::Impl {
   }
 
   void RunUntil(TimePoint when) {
-    for (TimePoint now; !woken && now < when; now = std::chrono::steady_clock::now()) {
+    TimePoint now = std::chrono::steady_clock::now();
+    do {
       TimePoint wake = active.empty() ? when : std::min(when, active.front().deadline);
       if (!broken.empty()) wake = now;
-      for (const epoll_event& event : poller.Wait(wake))
+      for (const epoll_event& event : poller.Wait(wake - now))
         Handle(*static_cast<Slot*>(event.data.ptr), event.events);
-      TellBroken();
-      ExpireOverdue(std::chrono::steady_clock::now());
-    }
+      if (!broken.empty()) TellBroken();
+      now = std::chrono::steady_clock::now();
+      ExpireOverdue(now);
+    } while (!woken && now < when);
     woken = false;
   }
 
@@ -334,6 +336,7 @@ struct HttpClient::Impl {
   std::list<Slot> active;  // with a request, oldest first
   std::list<Slot> idle;    // those without a connection first
   std::vector<Slot*> broken;
+  std::string body;  // of the request that is being made
   std::vector<char> buffer = std::vector<char>(kReadBytes);
   bool woken = false;
 };

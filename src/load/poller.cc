@@ -27,8 +27,8 @@ void Poller::Change(int fd, uint32_t events, void* owner) {
   epoll_ctl(epoll_, EPOLL_CTL_MOD, fd, &event);
 }
 
-std::span<const epoll_event> Poller::Wait(TimePoint until) {
-  const int64_t ns = std::max<int64_t>(0, (until - std::chrono::steady_clock::now()).count());
+std::span<const epoll_event> Poller::Wait(Duration timeout) {
+  const int64_t ns = std::max<int64_t>(0, timeout.count());
   const int count = WaitFor({ns / kNsPerSecond, ns % kNsPerSecond});
   return std::span<const epoll_event>(events_).first(static_cast<size_t>(std::max(count, 0)));
 }

@@ -22,9 +22,9 @@ class Poller {
   // forgotten. False, with errno: the system has no room for it.
   bool Add(int fd, uint32_t events, void* owner);
   void Change(int fd, uint32_t events, void* owner);
-  // Returns when something happened, at `until` or, rarely, before. Valid until the next call. Exact to the
-  // thread's timer slack, where epoll_wait's own timeout would round up to milliseconds.
-  std::span<const epoll_event> Wait(TimePoint until);
+  // Returns when something happened, after `timeout` or, rarely, before. Valid until the next call. Exact to
+  // the thread's timer slack, where epoll_wait's own timeout would round up to milliseconds.
+  std::span<const epoll_event> Wait(Duration timeout);
 
  private:
   int WaitFor(const timespec& timeout);
