@@ -102,15 +102,16 @@ class RawServer {
   static bool ReadRequest(int fd, std::string* request) {
     request->clear();
     char buffer[4096];
-    while (true) {
-      const size_t end = request->find("\r\n\r\n");
-      const size_t length = request->find("Content-Length: ");
-      if (end != std::string::npos && request->size() >= end + 4 + std::stoul(request->substr(length + 16)))
-        return true;
+    size_t whole = std::string::npos;
+    while (request->size() < whole) {
       const ssize_t size = recv(fd, buffer, sizeof(buffer), 0);
       if (size <= 0) return false;
       request->append(buffer, static_cast<size_t>(size));
+      const size_t end = whole == std::string::npos ? request->find("\r\n\r\n") : std::string::npos;
+      const size_t length = request->find("Content-Length: ");
+      if (end != std::string::npos) whole = end + 4 + std::stoul(request->substr(length + 16, 12));
     }
+    return true;
   }
 
   const Script script_;
