@@ -19,6 +19,7 @@ constexpr auto kTick = std::chrono::milliseconds(100);
 constexpr size_t kHandedOver = 32;
 // A target that is gone refuses connections faster than any could be useful.
 constexpr int kLostAfter = 100;
+constexpr int kLostAtEnd = 10;  // as the last of a load: it did not measure a target to its end
 
 // Sent, not answered.
 struct Request {
@@ -49,6 +50,7 @@ class Loop {
       if (const TimePoint now = clock_.Now(); now >= tick_) Tick(now);
     }
     HandOver();
+    if (lost_in_a_row_ >= kLostAtEnd) TellLost();
     stats_.seconds = ToSeconds(last_reply_ - first_sent_);
     const CpuSeconds cpu = ProcessCpuSeconds();
     stats_.client_cpu_s = cpu.total() - cpu_before.total();
@@ -142,9 +144,12 @@ class Loop {
   void CountFailure(const Reply& reply) {
     lost_in_a_row_ = reply.outcome == Outcome::kUnreachable ? lost_in_a_row_ + 1 : 0;
     if (reply.outcome != Outcome::kOk && plan_.stop_on_failure) stopped_ = true;
-    if (lost_in_a_row_ < kLostAfter || stopped_) return;
-    stopped_ = true;
-    stats_.lost = fmt::format("{} requests in a row found no target: {}", lost_in_a_row_, reply.detail);
+    if (lost_in_a_row_ > 0) lost_detail_ = reply.detail;
+    if (lost_in_a_row_ >= kLostAfter) stopped_ = true;
+  }
+
+  void TellLost() {
+    stats_.lost = fmt::format("the last {} requests found no target: {}", lost_in_a_row_, lost_detail_);
   }
 
   const LoadPlan& plan_;
@@ -162,6 +167,7 @@ class Loop {
   bool next_held_ = false, stopped_ = false;
   int in_flight_ = 0, lost_in_a_row_ = 0;
   int64_t done_ = 0;
+  std::string lost_detail_;
   LoadStats stats_;
 };
 

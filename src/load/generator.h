@@ -40,7 +40,7 @@ struct LoadStats {
   double client_cpu_s = 0, client_system_s = 0;  // of this process: all, and in the kernel
   bool cut = false;                              // stop_after_s ended it before its arrivals did
   int64_t clock_went_back = 0;  // readings below an earlier one; the earlier one was taken instead
-  std::string lost;             // why it ended early: what the last of too many failures in a row said
+  std::string lost;             // what the last said, where the last of all (ten or more) found no target
 };
 
 using Sink =

@@ -235,7 +235,7 @@ bool MeetsSlo(const LoadResult& r) {
 std::vector<std::string> Warnings(const LoadOptions& options, const LoadResult& r) {
   std::vector<std::string> warnings;
   const Summary& s = r.summary;
-  if (!r.stats.lost.empty()) warnings.push_back("ended early: " + r.stats.lost);
+  if (!r.stats.lost.empty()) warnings.push_back(r.stats.lost);
   if (r.interrupted) warnings.push_back("interrupted: what was sent until then counts");
   if (!r.log_fault.empty()) warnings.push_back(r.log_fault);
   if (!r.warm_up.steady && options.warm_up_s > 0)
