@@ -193,9 +193,11 @@ def markdown(figures):
     lines += [f"| reports made again from raw data | the same bytes | {'the same' if same else figures['rewriting']} |", "",
               "Watched: `/metrics` scraped every second and one dashboard open. The counters themselves cannot be turned off and are in",
               "both. The bare exchange is a thread that sleeps, sends the same request on a loopback connection and reads the reply,",
-              "and does nothing else (bench/load/bare_exchange.cc): no client takes less. It and the loads took turns; medians of",
-              f"{figures['overhead'][0]['rounds']} rounds. Whole CPU times are exact; the kernel splits them into user and kernel by what its ticks interrupt,",
-              "so that the split is rough. Intervals are bootstraps of the median ratio. Raw figures: [load.json](load.json).", ""]
+              "and does nothing else (bench/load/bare_exchange.cc): what no client that waits for replies goes below. It and the loads",
+              f"took turns; medians of {figures['overhead'][0]['rounds']} rounds. Whole CPU times are exact; the kernel splits them into user and kernel by what its",
+              "ticks interrupt, so that the split is rough. Over gRPC most of it is the gRPC library: of the samples of a profile at",
+              "4,000 requests/s 44 % were in libgrpc, 23 % in the kernel, 8 % in this program.",
+              "Intervals are bootstraps of the median ratio. Raw figures: [load.json](load.json).", ""]
     return "\n".join(lines)
 
 
