@@ -49,7 +49,7 @@ clients: build
 
 # The dashboard in Chromium, with values looked at.
 browser: build
-	RERANKD_BIN=$(abspath $(RERANKD)) build/venv-heavy/bin/python -m pytest tests/e2e/test_dashboard_browser.py -q
+	RERANKD_BIN=$(abspath $(RERANKD)) build/venv-heavy/bin/python -m pytest tests/e2e/test_dashboard_browser.py tests/e2e/test_report_browser.py -q
 
 # Every libFuzzer target, FUZZ_SECONDS each, from its committed corpus.
 FUZZ_SECONDS ?= 10

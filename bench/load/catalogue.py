@@ -7,8 +7,19 @@
 import argparse
 import json
 import pathlib
+import re
+import textwrap
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def without_folders(text):
+    """Where files lie on one machine says nothing to another: of an absolute path the name is left."""
+    return re.sub(r"(?<![\w./:])/(?:[^\s/'\"`,;:]+/)+(?=[^\s/'\"`,;:])", "", text)
+
+
+def reason_of(text):
+    return textwrap.shorten(without_folders(text), 160, placeholder=" …")
 
 
 def percentile(values, p):
@@ -55,10 +66,10 @@ def markdown(records, command):
              *map(row, measured)]  # fmt: skip
     if skipped:
         lines += ["", "Skipped, as this machine lacks what they ask for:", ""]
-        lines += [f"- {name}: {' '.join(reason.split())[:160]}" for _, name, reason in skipped]
+        lines += [f"- {name}: {reason_of(reason)}" for _, name, reason in skipped]
     if failed:
-        lines += ["", "Failed cells:", ""] + [f"- {name}: {' '.join(reason.split())[:160]}" for name, reason in failed]
-    return "\n".join(lines) + "\n"
+        lines += ["", "Failed cells:", ""] + [f"- {name}: {reason_of(reason)}" for name, reason in failed]
+    return without_folders("\n".join(lines)) + "\n"
 
 
 def main():

@@ -39,6 +39,9 @@ bool IsFalse(const ConfigValue& value) {
   return !value.is_list && (value.scalar() == "false" || value.scalar() == "no" || value.scalar() == "off");
 }
 
+// An entry of a defaults list: "model_pool", "/model_pool", "override /model_pool".
+bool NamesModelPool(const std::string& group) { return group.ends_with("model_pool"); }
+
 }  // namespace
 
 KeyScope KeyScope::Of(const std::string& path) {
@@ -95,6 +98,9 @@ Status Draft::Unknown(const ConfigEntry& entry, bool allow_unknown) {
 
 void Draft::WarnInert(const ConfigEntry& entry, const std::string& canonical) {
   const ReferenceKey& key = *FindReferenceKey(canonical);
+  if (canonical == "defaults" &&
+      std::any_of(entry.value.items.begin(), entry.value.items.end(), NamesModelPool))
+    composed_at_ = entry.value.where;
   if (key.warn_only_if_false ? IsFalse(entry.value) : !IsFalse(entry.value))
     warnings_.push_back(fmt::format("{}: {} has no effect: {}", entry.value.where, entry.path, key.note));
 }

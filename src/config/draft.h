@@ -37,6 +37,8 @@ class Draft {
 
   const ConfigValue* Find(const std::string& path) const;
   int instances() const;  // 0 = no list of instances
+  // Where a `defaults:` list names the model_pool group of the reference system; empty: nowhere.
+  const std::string& composed_at() const { return composed_at_; }
   void Set(const std::string& path, ConfigValue value);
 
  private:
@@ -51,6 +53,7 @@ class Draft {
 
   std::vector<ConfigEntry> entries_;
   std::vector<std::string> warnings_;
+  std::string composed_at_;
 };
 
 }  // namespace rerankd

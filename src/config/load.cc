@@ -24,6 +24,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kBaseFile = "base_config.yaml";
+// Of the reference system's model_pool group, which `defaults:` lists of its files bring in.
+constexpr int kComposedMaxLength = 200;
 constexpr size_t kMaxVariants = 1000;
 // A closed loop brings its own back-pressure: its requests wait up to the client's deadline instead of being
 // refused by the server's default, which is made for people who wait.
@@ -104,6 +106,18 @@ Status BuildPrecision(const Draft& draft, int index, InstanceSettings* instance)
   return {};
 }
 
+// A file that leaves max_length to its model_pool group ran with another length than it does here. `value`:
+// what was given; what only the base file gives stood below the group.
+void WarnOfComposedLength(const Draft& draft, const ConfigValue* value, int effective,
+                          std::vector<std::string>* warnings) {
+  const bool given = value != nullptr && value->where.find(kBaseFile) == std::string::npos;
+  if (draft.composed_at().empty() || given || effective == kComposedMaxLength) return;
+  warnings->push_back(fmt::format(
+      "{}: defaults: the reference system's model_pool group has a max_length of {}; here it is {}: set "
+      "model.max_length to {} to cut where it did",
+      draft.composed_at(), kComposedMaxLength, effective, kComposedMaxLength));
+}
+
 Status BuildInstance(const Draft& draft, int index, InstanceSettings* instance,
                      std::vector<std::string>* warnings) {
   Settings unused;
@@ -114,6 +128,7 @@ Status BuildInstance(const Draft& draft, int index, InstanceSettings* instance,
     scope.instance = index;
     if (const ConfigValue* own = draft.Find(scope.path())) value = own;
     if (value != nullptr) RERANKD_RETURN_IF_ERROR(ParseSetting(row, *value, row.field(unused, *instance)));
+    if (row.key == "model.max_length") WarnOfComposedLength(draft, value, instance->max_length, warnings);
   }
   RERANKD_RETURN_IF_ERROR(BuildPrecision(draft, index, instance));
   return SettleInstance(instance, warnings);

@@ -8,9 +8,12 @@
 namespace rerankd {
 namespace {
 
+using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::SizeIs;
 
 class ReferenceFiles : public ::testing::Test {
  protected:
@@ -48,7 +51,20 @@ TEST_F(ReferenceFiles, ListsOfDefaultsAreAcceptedWithAWarning) {
   const ExperimentPlan plan = Load(
       "defaults:\n  - _self_\n  - override /model_pool: default\n  - batching: default\nname: composed\n");
   EXPECT_EQ(plan.variants.front().settings.name, "composed");
-  EXPECT_THAT(plan.warnings, ElementsAre(HasSubstr("defaults has no effect")));
+  EXPECT_THAT(plan.warnings, Contains(HasSubstr("defaults has no effect")));
+}
+
+TEST_F(ReferenceFiles, AComposedFileThatRunsWithAnotherMaxLengthSaysBothLengths) {
+  const std::string composed = "defaults:\n  - _self_\n  - override /model_pool: default\n";
+  const auto both = AllOf(HasSubstr("max_length of 200"), HasSubstr("here it is 512"));
+  EXPECT_THAT(Load(composed).warnings, ElementsAre(HasSubstr("defaults has no effect"), both));
+  EXPECT_THAT(Load("defaults: [model_pool]\n").warnings, Contains(both));
+  folder_.Write("base_config.yaml", "model: {max_length: 512}\n");
+  EXPECT_THAT(Load(composed).warnings, Contains(both)) << "a base file stands below the groups";
+  EXPECT_THAT(Load(composed + "model: {max_length: 200}\n").warnings, SizeIs(1));
+  EXPECT_THAT(Load(composed + "model_pool: {instances: [{name: a, max_length: 512}]}\n").warnings, SizeIs(1))
+      << "what the file itself says stands above its groups";
+  EXPECT_THAT(Load("defaults:\n  - batching: default\n").warnings, SizeIs(1));
 }
 
 TEST_F(ReferenceFiles, ListsInScalarKeysAreSwept) {

@@ -38,6 +38,20 @@ class Flattener {
     return {};
   }
 
+  // The keys of its maps stand for "key: value": they are names of groups, "model_pool" or "override
+  // /model_pool".
+  Status WalkDefaults(const YAML::Node& node) {
+    ConfigValue value{{}, true, Where(node)};
+    for (const YAML::Node& item : node) {
+      if (item.IsScalar()) value.items.push_back(item.Scalar());
+      if (!item.IsMap()) continue;
+      for (const auto& group : item)
+        if (group.first.IsScalar()) value.items.push_back(group.first.Scalar());
+    }
+    entries_.push_back({"defaults", std::move(value)});
+    return {};
+  }
+
   Status WalkList(const YAML::Node& node, const std::string& path) {
     size_t scalars = 0;
     for (const YAML::Node& item : node) scalars += item.IsScalar() ? 1 : 0;
@@ -48,10 +62,7 @@ class Flattener {
       return {};
     }
     // "defaults:" lists of composed files mix words and maps; their content names files, not settings.
-    if (path == "defaults") {
-      entries_.push_back({path, {{}, true, Where(node)}});
-      return {};
-    }
+    if (path == "defaults") return WalkDefaults(node);
     if (scalars > 0)
       return InvalidArgument(fmt::format("{}: list '{}' mixes values and maps", Where(node), path));
     size_t index = 0;

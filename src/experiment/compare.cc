@@ -3,13 +3,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <random>
+#include <string_view>
 
 #include "experiment/cell_stats.h"
 #include "experiment/report_html.h"
 #include "experiment/svg_chart.h"
+#include "load/spread.h"
 
 namespace rerankd::experiment {
 namespace {
@@ -20,14 +23,23 @@ using Better = Measure::Better;
 constexpr int kResamples = 2000;
 constexpr uint64_t kSeed = 1;
 constexpr size_t kFewestSamples = 3;
+constexpr const char* kTooFew = "too few repeats to tell";
 
 void AddCell(const std::string& prefix, const CellRecord& cell, std::vector<Measure>* measures) {
   if (!cell.good()) return;
   const CellStats s = StatsOf(cell);
   const std::string name = prefix + ConfigName(cell);
-  measures->push_back({name + ": pairs/s", Better::kHigher, s.rate, RateSamples(cell), -1});
-  measures->push_back({name + ": latency p50 (ms)", Better::kLower, s.latency.p50, s.latency_ms, 50});
-  measures->push_back({name + ": latency p99 (ms)", Better::kLower, s.latency.p99, s.latency_ms, 99});
+  const size_t repeats = std::max<size_t>(cell.repeats.size(), 1);
+  const RepeatStats each = RepeatsOf(cell);
+  const auto latency = [&](const char* which, double value, double percentile,
+                           const std::vector<double>& of_repeats) {
+    Measure m{name + which, Better::kLower, value, s.latency_ms, percentile, repeats};
+    if (repeats >= load::kFewestRepeats) m.samples = of_repeats, m.percentile = -1;
+    measures->push_back(std::move(m));
+  };
+  measures->push_back({name + ": pairs/s", Better::kHigher, s.rate, RateSamples(cell), -1, repeats});
+  latency(": latency p50 (ms)", s.latency.p50, 50, each.p50);
+  latency(": latency p99 (ms)", s.latency.p99, 99, each.p99);
 }
 
 std::vector<Measure> MeasuresOf(const ExperimentRecord& record) {
@@ -54,21 +66,27 @@ std::vector<double> Windows(const Json& load, const char* key) {
   return values;
 }
 
-// Of the repeats of a load; where there were none, of its seconds.
-std::vector<double> SamplesOf(const Json& load, const char* repeat_key, const char* window_key) {
+// Its samples are of the repeats of a load; where there were none, of its seconds.
+Measure MeasureOfLoad(const Json& load, std::string name, Better better, double value, const char* repeat_key,
+                      const char* window_key) {
+  Measure m{std::move(name), better, value, {}, -1, 1};
   const Json number = load.value("repeats", Json::object()).value(repeat_key, Json::object());
-  if (!number.contains("values")) return Windows(load, window_key);
-  return number["values"].get<std::vector<double>>();
+  if (number.contains("values")) {
+    m.samples = number["values"].get<std::vector<double>>();
+    m.repeats = m.samples.size();
+  } else {
+    m.samples = Windows(load, window_key);
+  }
+  return m;
 }
 
 std::vector<Measure> MeasuresOfLoad(const Json& j) {
   const Json latency = j.value("latency_ms", Json::object());
-  return {
-      {"pairs/s", Better::kHigher, NumberIn(j, "pairs_per_s"), SamplesOf(j, "pairs_per_s", "pairs"), -1},
-      {"goodput, requests/s", Better::kHigher, NumberIn(j, "goodput_requests_per_s"),
-       SamplesOf(j, "goodput_requests_per_s", ""), -1},
-      {"latency p50 (ms)", Better::kLower, NumberIn(latency, "p50"), SamplesOf(j, "p50_ms", "p50_ms"), -1},
-      {"latency p99 (ms)", Better::kLower, NumberIn(latency, "p99"), SamplesOf(j, "p99_ms", "p99_ms"), -1}};
+  return {MeasureOfLoad(j, "pairs/s", Better::kHigher, NumberIn(j, "pairs_per_s"), "pairs_per_s", "pairs"),
+          MeasureOfLoad(j, "goodput, requests/s", Better::kHigher, NumberIn(j, "goodput_requests_per_s"),
+                        "goodput_requests_per_s", ""),
+          MeasureOfLoad(j, "latency p50 (ms)", Better::kLower, NumberIn(latency, "p50"), "p50_ms", "p50_ms"),
+          MeasureOfLoad(j, "latency p99 (ms)", Better::kLower, NumberIn(latency, "p99"), "p99_ms", "p99_ms")};
 }
 
 std::vector<Measure> MeasuresOfMaxRate(const Json& j) {
@@ -124,19 +142,47 @@ std::optional<std::pair<double, double>> Bootstrap(const Measure& a, const Measu
   return std::pair(Percentile(ratios, 2.5), Percentile(ratios, 97.5));
 }
 
+// Of the ratio of two geometric means, which is what repeats of a rate or a time differ by: Welch's t on
+// logarithms.
+std::optional<std::pair<double, double>> OverRepeats(const Measure& a, const Measure& b) {
+  struct Logs {
+    double mean = 0, error2 = 0;  // of the mean, squared
+    double count = 0;
+  };
+  const auto logs_of = [](const std::vector<double>& values) {
+    Logs logs;
+    logs.count = static_cast<double>(values.size());
+    for (const double value : values) logs.mean += std::log(value) / logs.count;
+    for (const double value : values)
+      logs.error2 += std::pow(std::log(value) - logs.mean, 2) / (logs.count - 1) / logs.count;
+    return logs;
+  };
+  const auto positive = [](double value) { return value > 0; };
+  for (const Measure* m : {&a, &b})
+    if (!std::all_of(m->samples.begin(), m->samples.end(), positive)) return std::nullopt;
+  const Logs la = logs_of(a.samples), lb = logs_of(b.samples);
+  const double error2 = la.error2 + lb.error2;
+  const double spread = la.error2 * la.error2 / (la.count - 1) + lb.error2 * lb.error2 / (lb.count - 1);
+  const double degrees = spread > 0 ? error2 * error2 / spread : la.count + lb.count - 2;
+  const double reach = load::Student975(static_cast<size_t>(degrees)) * std::sqrt(error2);
+  const double log_ratio = a.better == Better::kLower ? la.mean - lb.mean : lb.mean - la.mean;
+  return std::pair(std::exp(log_ratio - reach), std::exp(log_ratio + reach));
+}
+
 std::string RangeText(const Comparison& c) {
   return c.range ? fmt::format("{:.3f} .. {:.3f}", c.range->first, c.range->second) : "-";
 }
 
-// Whether the interval excludes equality.
+}  // namespace
+
+// A claim needs an interval without equality that is over repeats.
 const char* Verdict(const Comparison& c) {
   if (c.better == Better::kNeither) return "";
-  if (!c.range) return "no interval";
-  if (c.range->first > 1) return "better";
-  return c.range->second < 1 ? "worse" : "no difference shown";
+  if (!c.range) return c.few_repeats ? kTooFew : "no interval";
+  if (c.range->first <= 1 && c.range->second >= 1) return "no difference shown";
+  if (c.few_repeats) return kTooFew;
+  return c.range->first > 1 ? "better" : "worse";
 }
-
-}  // namespace
 
 Result<std::vector<Measure>> ReadMeasures(const std::string& json) {
   const Json j = Json::parse(json, nullptr, false);
@@ -166,8 +212,10 @@ std::vector<Comparison> Compare(const std::vector<Measure>& a, const std::vector
   for (const Measure& m : a) {
     const auto other = std::find_if(b.begin(), b.end(), [&](const Measure& x) { return x.name == m.name; });
     if (other == b.end()) continue;
+    const auto [fewest, most] = std::minmax(m.repeats, other->repeats);
+    const bool enough = fewest >= load::kFewestRepeats;
     comparisons.push_back({m.name, m.better, m.value, other->value, RatioOf(m.better, m.value, other->value),
-                           Bootstrap(m, *other)});
+                           enough ? OverRepeats(m, *other) : Bootstrap(m, *other), most > 0 && !enough});
   }
   return comparisons;
 }
@@ -195,6 +243,12 @@ std::string ComparisonTable(const std::vector<Comparison>& comparisons) {
   for (const Comparison& c : comparisons)
     text += fmt::format("{:<{}}  {:>12.6g}  {:>12.6g}  {:>8.3f}  {:>18}  {}\n", c.name, width, c.a, c.b,
                         c.ratio, RangeText(c), Verdict(c));
+  const bool too_few = std::any_of(comparisons.begin(), comparisons.end(), [](const Comparison& c) {
+    return Verdict(c) == std::string_view(kTooFew);
+  });
+  if (too_few)
+    text +=
+        "Too few repeats: an interval is of how steady one run was. Three repeats of both or more tell.\n";
   return text + "B vs A above 1: B is better, more a second or less time.\n";
 }
 
@@ -203,6 +257,7 @@ std::string ComparisonJson(const std::vector<Comparison>& comparisons) {
   for (const Comparison& c : comparisons) {
     Json j = {{"name", c.name}, {"a", c.a}, {"b", c.b}, {"ratio", c.ratio}};
     if (c.range) j["interval"] = {c.range->first, c.range->second};
+    if (c.better != Better::kNeither) j["verdict"] = Verdict(c);
     list.push_back(std::move(j));
   }
   return Json{{"format", "rerankd-comparison"}, {"version", 1}, {"measures", std::move(list)}}.dump(1) + "\n";

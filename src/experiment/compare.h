@@ -17,6 +17,7 @@ struct Measure {
   double value = 0;
   std::vector<double> samples;  // repeated measurements behind `value`; fewer than 3: no interval
   double percentile = -1;       // `value` is this percentile of the samples; negative: their mean
+  size_t repeats = 0;           // runs behind it; from 3 on the samples are one of each; 0: not known
 };
 
 // kInvalidArgument: not JSON, or it holds no number.
@@ -26,9 +27,16 @@ struct Comparison {
   std::string name;
   Measure::Better better = Measure::Better::kNeither;
   double a = 0, b = 0;
-  double ratio = 1;                                // above 1: b is better; b / a where neither is
-  std::optional<std::pair<double, double>> range;  // 95 % interval of the ratio: bootstrap over the samples
+  double ratio = 1;  // above 1: b is better; b / a where neither is
+  // 95 % interval of the ratio: Student's t over repeats; with fewer than three of either, a bootstrap over
+  // the samples of the runs, which knows nothing of how much another run would differ.
+  std::optional<std::pair<double, double>> range;
+  bool few_repeats = false;  // known, and fewer than three of either
 };
+
+// "better", "worse", "no difference shown", "too few repeats to tell", "no interval"; "" where neither is
+// better.
+const char* Verdict(const Comparison& comparison);
 
 // What both hold, in the order of `a`. Same input, same interval.
 std::vector<Comparison> Compare(const std::vector<Measure>& a, const std::vector<Measure>& b);

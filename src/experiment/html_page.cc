@@ -28,6 +28,7 @@ svg text{fill:var(--soft);font:11px system-ui,sans-serif}.grid{stroke:var(--line
 pre{overflow-x:auto;font-size:.8rem;border:1px solid var(--line);padding:.6rem}.bad{color:var(--c1)}
 a{color:var(--c0)}
 @media print{body{max-width:none}pre{white-space:pre-wrap}h2{break-after:avoid}details>*{display:block}}
+@media print{details::details-content{content-visibility:visible;height:auto}}
 )";
 
 }  // namespace

@@ -86,6 +86,23 @@ void ExpectEveryLineMatters(const std::string& report, size_t lines_that_matter)
         << "line " << i + 1 << " is not needed: " << lines[i];
 }
 
+// The layout of the reference system's reports, with made-up words and numbers: what is here always.
+TEST(ReportGrammar, ReadsTheLayoutOfTheReferenceSystem) {
+  const std::string text =
+      *ReadFile(std::string(RERANKD_SOURCE_DIR) + "/src/experiment/testing/reference_layout.md");
+  const auto report = ParseReport(text);
+  ASSERT_TRUE(report.ok()) << report.status().ToString();
+  EXPECT_EQ(report->title, "a_made_up_report");
+  EXPECT_EQ(report->timestamp, "2001-02-03 04:05:06");
+  EXPECT_EQ(report->backend, "mps");
+  ASSERT_THAT(report->cells, SizeIs(2));
+  EXPECT_EQ(report->cells[0].requests, 30);
+  EXPECT_EQ(report->cells[1].pairs, 450);
+  EXPECT_EQ(report->series_rows, 4);
+  EXPECT_TRUE(report->own_sections.empty());
+  ExpectEveryLineMatters(text, Split(text, '\n').size() - 3);
+}
+
 TEST(ReportGrammar, ReadsTheReportOfTheReferenceSystem) {
   const auto text = ReadFile(ReferenceReportPath());
   if (!text.ok()) GTEST_SKIP() << "no report of the reference system here; set RERANKD_REFERENCE_REPORT";

@@ -258,7 +258,44 @@ TEST(Compare, AFasterResultIsBetterAndTheSameOneIsEqual) {
   EXPECT_GT(*WorstRate(faster), 1.5);
   for (const Comparison& c : faster) EXPECT_GT(c.range->first, 1.2) << c.name;
   EXPECT_LT(*WorstRate(Compare(MeasuresOfRecord(10), MeasuresOfRecord(20))), 0.7);
-  EXPECT_THAT(ComparisonTable(faster), HasSubstr("better"));
+}
+
+// The three good cells of SomeRecord, each in repeats that differ by `factors`.
+std::vector<Measure> MeasuresOfRepeats(const std::vector<double>& factors) {
+  ExperimentRecord record = SomeRecord();
+  record.runs[0].cells = {Repeated(factors)};
+  const auto measures = ReadMeasures(RecordToJson(record));
+  EXPECT_TRUE(measures.ok()) << measures.status().ToString();
+  return measures.ok() ? *measures : std::vector<Measure>();
+}
+
+TEST(Compare, ADifferenceIsClaimedOnlyFromRepeatsThatShowIt) {
+  const auto verdicts = [](const std::vector<double>& a, const std::vector<double>& b) {
+    std::vector<std::string> texts;
+    for (const Comparison& c : Compare(MeasuresOfRepeats(a), MeasuresOfRepeats(b)))
+      texts.push_back(Verdict(c));
+    return texts;
+  };
+  using testing::Each;
+  EXPECT_THAT(verdicts({1}, {2}), Each("too few repeats to tell"))
+      << "how much another run would differ, nobody knows";
+  EXPECT_THAT(verdicts({1, 1.01}, {2, 2.01}), Each("too few repeats to tell"));
+  EXPECT_THAT(verdicts({1, 1.01, 1.02}, {2, 2.01}), Each("too few repeats to tell"));
+  EXPECT_THAT(verdicts({1}, {1}), Each("no difference shown"));
+  EXPECT_THAT(verdicts({1, 1.01, 0.99}, {2, 2.01, 1.99}), Each("better"));
+  EXPECT_THAT(verdicts({2, 2.01, 1.99}, {1, 1.01, 0.99}), Each("worse"));
+  // All of B above all of A, which a bootstrap over three takes for certain. Student's t does not.
+  EXPECT_THAT(verdicts({1, 1.01, 1.02}, {1.021, 1.03, 1.04}), Each("no difference shown"));
+  EXPECT_THAT(ComparisonTable(Compare(MeasuresOfRepeats({1}), MeasuresOfRepeats({2}))),
+              HasSubstr("Three repeats of both or more tell"));
+}
+
+TEST(Compare, TheIntervalOverRepeatsIsWelchs) {
+  const auto result = Compare(MeasuresOfRepeats({0.9, 1, 1.1}), MeasuresOfRepeats({1.9, 2, 2.1, 2.2}));
+  ASSERT_TRUE(result[0].range);
+  // Logarithms: means -0.00335 and 0.71635, standard errors 0.05795 and 0.03155, 3.2 degrees of freedom.
+  EXPECT_NEAR(std::log(result[0].range->first), 0.71970 - 3.182 * 0.06598, 1e-3);
+  EXPECT_NEAR(std::log(result[0].range->second), 0.71970 + 3.182 * 0.06598, 1e-3);
 }
 
 TEST(Compare, LoadsAreComparedByTheirWholeSeconds) {
@@ -307,8 +344,8 @@ TEST(Compare, AnyOtherJsonIsComparedNumberByNumber) {
 }
 
 TEST(Compare, HtmlHoldsTheTable) {
-  const std::string html =
-      ComparisonHtml(Compare(MeasuresOfRecord(20), MeasuresOfRecord(10)), "a<b.json", "c.json");
+  const std::string html = ComparisonHtml(
+      Compare(MeasuresOfRepeats({1, 1.01, 1}), MeasuresOfRepeats({2, 2.01, 2})), "a<b.json", "c.json");
   EXPECT_THAT(html, AllOf(HasSubstr("a&lt;b.json"), HasSubstr("<td>better</td>"), HasSubstr("<svg")));
 }
 

@@ -1,5 +1,6 @@
 // Clients against scripted targets on real sockets: what each protocol sends, and what becomes of every kind
 // of bad answer.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <grpcpp/server_builder.h>
 #include <gtest/gtest.h>
@@ -78,7 +79,9 @@ class ClientTest : public ::testing::Test {
   }
   Json Body(const std::string& protocol) {
     const auto dialect = HttpDialect::Create(protocol, "a \"model\"", workload_);
-    return Json::parse((*dialect)->Body({4, 2, 2}));
+    std::string body;
+    (*dialect)->WriteBody({4, 2, 2}, &body);
+    return Json::parse(body);
   }
 
   const Dataset dataset_ = SomePairs();
@@ -109,6 +112,14 @@ TEST_F(ClientTest, ScoresComeBackInTheOrderOfTheDocuments) {
               ElementsAre(1.0f, 2.0f));
 }
 
+TEST_F(ClientTest, ScoresAreReadHoweverTheyAreWritten) {
+  for (const char* body : {R"([{"index":0,"score":-0.5},{"index":1,"score":1e-3}])",
+                           R"([{"index":1,"score":1e-3},{"index":0,"score":-0.5}])",
+                           R"([ {"index": 0, "score": -0.5}, {"index": 1, "score": 0.001} ])",
+                           R"([{"score":-0.5,"index":0},{"index":1,"text":"[{","score":1.0e-3}])"})
+    EXPECT_THAT(Read("tei", body).scores, ElementsAre(-0.5f, 0.001f)) << body;
+}
+
 TEST_F(ClientTest, AnswersThatAreNoScoresAreToldApart) {
   const std::pair<const char*, Outcome> kBodies[] = {
       {R"([{"index":0,"score":1}])", Outcome::kWrongCount},
@@ -121,6 +132,10 @@ TEST_F(ClientTest, AnswersThatAreNoScoresAreToldApart) {
       {R"([{"index":0,"score":1},{"index":1,"score":null}])", Outcome::kNotFinite},
       {R"([{"index":0,"score":1},{"index":1,"score":NaN}])", Outcome::kNotFinite},
       {R"([{"index":0,"score":1},{"index":1,"score":1e999}])", Outcome::kGarbage},
+      {R"([{"index":0,"score":1},{"index":1,"score":1}]x)", Outcome::kGarbage},
+      {R"([{"index":0,"score":1},{"index":1,"score":1})", Outcome::kGarbage},
+      {R"([{"index":0,"score":.5},{"index":1,"score":1}])", Outcome::kGarbage},
+      {R"([{"index":0,"score":1e60},{"index":1,"score":1}])", Outcome::kNotFinite},
       {R"({"results": []})", Outcome::kGarbage},
       {"<html>", Outcome::kGarbage},
       {"", Outcome::kGarbage}};
@@ -189,6 +204,61 @@ TEST_F(ClientTest, BrokenRepliesAreOutcomesAndTheNextRequestWorks) {
   for (size_t i = 0; i < 6; ++i)
     EXPECT_EQ(replies[i].outcome, kReplies[i].second) << i << ": " << replies[i].detail;
   EXPECT_EQ(server.requests(), 6);
+}
+
+TEST_F(ClientTest, BodiesInChunksAndUpToTheEndOfTheConnectionAreRead) {
+  const std::string body = kTeiReply;
+  const std::string chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n" +
+                              body.substr(0, 5) + "\r\n" + fmt::format("{:x}", body.size() - 5) + "\r\n" +
+                              body.substr(5) + "\r\n0\r\n\r\n";
+  const RawReply kReplies[] = {{chunked}, {"HTTP/1.1 200 OK\r\n\r\n" + body, true}, {chunked}};
+  RawServer server([&](int number, const std::string&) { return kReplies[number]; });
+  for (const Reply& reply : SendHttp(server, 3)) {
+    EXPECT_EQ(reply.outcome, Outcome::kOk) << reply.detail;
+    EXPECT_THAT(reply.scores, ElementsAre(0.5f, 0.75f));
+  }
+  EXPECT_EQ(server.connections(), 2);
+}
+
+TEST_F(ClientTest, AReplyInPiecesIsReadWhole) {
+  const std::string whole = Http(kTeiReply, "200 OK", "Retry-After: 3\r\n");
+  RawServer server([&](int, const std::string&) {
+    RawReply reply{whole};
+    reply.piece = 1;
+    return reply;
+  });
+  const auto replies = SendHttp(server, 1);
+  EXPECT_EQ(replies[0].outcome, Outcome::kOk) << replies[0].detail;
+  EXPECT_EQ(replies[0].retry_after_s, 3);
+}
+
+TEST_F(ClientTest, ARequestThatFillsTheBuffersIsSentWhole) {
+  Dataset dataset;
+  dataset.pairs = {{"q", std::string(16 << 20, 'd')}, {"q", "e"}};
+  dataset.info.pairs = 2;
+  std::atomic<size_t> bytes{0};
+  RawServer server([&](int, const std::string& request) {
+    bytes = request.size();
+    return RawReply{Http(kTeiReply)};
+  });
+  Target target;
+  target.url = "http://127.0.0.1:" + std::to_string(server.port());
+  target.protocol = "tei";
+  const auto client = MakeClient(target, Workload(dataset, true));
+  for (const Reply& reply : Send(**client, 2)) EXPECT_EQ(reply.outcome, Outcome::kOk) << reply.detail;
+  EXPECT_GT(bytes, 16u << 20);
+  EXPECT_EQ(server.connections(), 1);
+}
+
+// What a target says unasked must not become the answer of the next request.
+TEST_F(ClientTest, AReplyTooManyEndsTheConnection) {
+  RawServer server([](int number, const std::string&) {
+    const std::string other = R"([{"index":0,"score":9},{"index":1,"score":9}])";
+    return RawReply{number == 0 ? Http(kTeiReply) + Http(other) : Http(kTeiReply)};
+  });
+  for (const Reply& reply : SendHttp(server, 3))
+    EXPECT_THAT(reply.scores, ElementsAre(0.5f, 0.75f)) << reply.detail;
+  EXPECT_EQ(server.connections(), 2);
 }
 
 TEST_F(ClientTest, ASlowReplyIsATimeout) {

@@ -37,10 +37,10 @@ struct LoadStats {
   double seconds = 0;          // first send to last reply
   int64_t sent = 0, held = 0;  // held: sent late because `in_flight` requests were unanswered
   int peak_in_flight = 0;
-  double client_cpu_s = 0;
-  bool cut = false;             // stop_after_s ended it before its arrivals did
+  double client_cpu_s = 0, client_system_s = 0;  // of this process: all, and in the kernel
+  bool cut = false;                              // stop_after_s ended it before its arrivals did
   int64_t clock_went_back = 0;  // readings below an earlier one; the earlier one was taken instead
-  std::string lost;             // why it ended early: what the last of too many failures in a row said
+  std::string lost;             // what the last said, where the last of all (ten or more) found no target
 };
 
 using Sink =

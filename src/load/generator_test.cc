@@ -10,6 +10,7 @@
 #include "load/ideal.h"
 #include "load/machine_speed.h"
 #include "load/max_rate.h"
+#include "load/result.h"
 #include "load/spread.h"
 #include "load/summary.h"
 #include "load/testing/scripted_client.h"
@@ -162,6 +163,17 @@ TEST_F(GeneratorTest, RequestsOverTheBoundWaitAndTheWaitCounts) {
   EXPECT_NEAR(samples_[2].sent_ms - samples_[2].intended_ms, 8, 1e-6);
 }
 
+TEST_F(GeneratorTest, ARequestThatIsDueAfterTheBoundWasReachedIsNotLate) {
+  LoadPlan plan;
+  plan.open = true;
+  plan.in_flight = 1;
+  Run(plan, MakeReplay({{FromMs(0), {0, 0, 1}}, {FromMs(5), {1, 1, 1}}, {FromMs(30), {2, 2, 1}}}),
+      FifoTarget(1, 10));
+  ASSERT_THAT(samples_, SizeIs(3));
+  EXPECT_NEAR(samples_[1].sent_ms, 10, 1e-6);  // when the first was answered
+  EXPECT_NEAR(samples_[2].sent_ms, 30, 1e-6);
+}
+
 TEST_F(GeneratorTest, AnInterruptEndsItKeepingWhatIsInFlight) {
   LoadPlan plan;
   plan.in_flight = 2;
@@ -187,7 +199,20 @@ TEST_F(GeneratorTest, ATargetThatIsGoneEndsIt) {
     return work.index < 7 ? ScriptedClient::Answer{1, {}} : Failure(Outcome::kUnreachable);
   });
   EXPECT_EQ(stats.sent, 107);
-  EXPECT_THAT(stats.lost, HasSubstr("100 requests in a row"));
+  EXPECT_EQ(stats.lost, "the last 100 requests found no target: no");
+}
+
+TEST_F(GeneratorTest, ATargetThatWasGoneForAWhileOrAtTheVeryEndOnlyIsMeasured) {
+  const auto gone = [this](int64_t from, int64_t to) {
+    samples_.clear();
+    return Run({}, MakeImmediate(Count(50)), [=](const Work& work, TimePoint) {
+      return work.index < from || work.index >= to ? ScriptedClient::Answer{1, {}}
+                                                   : Failure(Outcome::kUnreachable);
+    });
+  };
+  EXPECT_EQ(gone(10, 49).lost, "");
+  EXPECT_EQ(gone(41, 50).lost, "");
+  EXPECT_EQ(gone(40, 50).lost, "the last 10 requests found no target: no");
 }
 
 TEST_F(GeneratorTest, RefusalsAreCountedAndDoNotEndIt) {
@@ -306,6 +331,12 @@ TEST_F(GeneratorTest, AClockThatGoesBackGivesNoNegativeTimes) {
   }
   EXPECT_EQ(summary.ok(), 10);
   EXPECT_GE(stats.seconds, 0);
+}
+
+TEST(Warnings, AClockThatWentBackIsTold) {
+  LoadResult result;
+  result.stats.clock_went_back = 3;
+  EXPECT_THAT(Warnings(LoadOptions(), result), testing::Contains(HasSubstr("the clock went back 3 times")));
 }
 
 TEST(IdealServer, OneServerIsAQueue) {

@@ -4,8 +4,11 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <string_view>
 #include <utility>
 
 namespace rerankd::load {
@@ -59,6 +62,46 @@ Scores TensorScores(const Json& reply, size_t) {
   return scores;
 }
 
+// Takes what it expects off the front of a text.
+class Scanner {
+ public:
+  explicit Scanner(std::string_view text) : text_(text) {}
+  bool Take(std::string_view expected) {
+    if (!text_.starts_with(expected)) return false;
+    text_.remove_prefix(expected.size());
+    return true;
+  }
+  template <typename Number>
+  bool TakeNumber(Number* number) {
+    if (text_.empty() || (text_[0] != '-' && (text_[0] < '0' || text_[0] > '9'))) return false;
+    const auto [stop, error] = std::from_chars(text_.data(), text_.data() + text_.size(), *number);
+    text_.remove_prefix(static_cast<size_t>(stop - text_.data()));
+    return error == std::errc();
+  }
+  bool at_end() const { return text_.empty(); }
+
+ private:
+  std::string_view text_;
+};
+
+// The scores of `[{"index":0,"score":0.5},…]` written exactly so, in a tenth of the time that a parser takes;
+// nothing when anything is different or wrong.
+std::optional<Scores> CompactRanks(std::string_view body, size_t count) {
+  Scanner scanner(body);
+  Scores scores(count, NAN);
+  for (size_t i = 0; i < count; ++i) {
+    size_t index = 0;
+    double score = 0;
+    const bool read = scanner.Take(i == 0 ? R"([{"index":)" : R"(,{"index":)") &&
+                      scanner.TakeNumber(&index) && scanner.Take(R"(,"score":)") &&
+                      scanner.TakeNumber(&score) && scanner.Take("}");
+    if (!read || index >= count || !std::isnan(scores[index])) return std::nullopt;
+    scores[index] = static_cast<float>(score);
+    if (!std::isfinite(scores[index])) return std::nullopt;
+  }
+  return scanner.Take("]") && scanner.at_end() ? std::optional(std::move(scores)) : std::nullopt;
+}
+
 Outcome Fail(Reply* reply, Outcome outcome, std::string detail) {
   reply->scores.clear();
   reply->detail = std::move(detail);
@@ -110,25 +153,36 @@ HttpDialect::HttpDialect(const Format& format, const std::string& model, const W
     : format_(format),
       workload_(workload),
       path_(Replaced(format.path, "{model}", Escaped(model))),
-      head_(Replaced(format.head, "{model}", Quoted(model))) {
+      head_(Replaced(format.head, "{model}", Quoted(model))),
+      middle_(format.middle) {
   for (const auto& [query, document] : workload.dataset().pairs) {
     queries_.push_back(Quoted(query));
     documents_.push_back(Quoted(document));
   }
 }
 
-std::string HttpDialect::Body(const Work& work) const {
-  std::string body = head_ + queries_[workload_.PairIndex(work, 0)];
-  body += Replaced(format_.middle, "{count}", std::to_string(work.pairs));
+void HttpDialect::WriteBody(const Work& work, std::string* body) const {
+  *body = head_;
+  *body += queries_[workload_.PairIndex(work, 0)];
+  const size_t before = body->size();
+  *body += middle_;
+  if (const size_t at = middle_.find("{count}"); at != std::string::npos)
+    body->replace(before + at, 7, std::to_string(work.pairs));
   for (int k = 0; k < work.pairs; ++k) {
-    if (k > 0) body += ',';
-    body += documents_[workload_.PairIndex(work, k)];
+    if (k > 0) *body += ',';
+    *body += documents_[workload_.PairIndex(work, k)];
   }
-  return body += format_.tail;
+  *body += format_.tail;
 }
 
 void HttpDialect::ReadScores(const std::string& body, const Work& work, Reply* reply) const {
   const auto count = static_cast<size_t>(work.pairs);
+  if (format_.scores == TeiScores) {
+    if (auto scores = CompactRanks(body, count)) {
+      reply->scores = *std::move(scores);
+      return;
+    }
+  }
   try {
     reply->scores = format_.scores(Json::parse(body), count);
   } catch (const Json::exception& error) {

@@ -21,7 +21,7 @@ class HttpDialect {
                                                      const Workload& workload);
 
   const std::string& path() const { return path_; }
-  std::string Body(const Work& work) const;
+  void WriteBody(const Work& work, std::string* body) const;
   // Takes the scores out of the body of a successful reply, or says what is wrong with it.
   void ReadScores(const std::string& body, const Work& work, Reply* reply) const;
 
@@ -32,7 +32,7 @@ class HttpDialect {
 
   const Format& format_;
   const Workload workload_;
-  const std::string path_, head_;
+  const std::string path_, head_, middle_;
   std::vector<std::string> queries_, documents_;  // as JSON strings, by pair of the data set
 };
 

@@ -143,6 +143,7 @@ void Append(LoadResult later, LoadResult* total) {
   stats.held += later.stats.held;
   stats.peak_in_flight = std::max(stats.peak_in_flight, later.stats.peak_in_flight);
   stats.client_cpu_s += later.stats.client_cpu_s;
+  stats.client_system_s += later.stats.client_system_s;
   stats.clock_went_back += later.stats.clock_went_back;
   stats.lost = later.stats.lost;
   total->summary.Merge(later.summary);

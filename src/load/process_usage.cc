@@ -11,13 +11,13 @@
 
 namespace rerankd::load {
 
-double ProcessCpuSeconds() {
+CpuSeconds ProcessCpuSeconds() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   const auto seconds = [](const timeval& t) {
     return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
   };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+  return {seconds(usage.ru_utime), seconds(usage.ru_stime)};
 }
 
 // proc(5): after the name in brackets, which may hold blanks, field 12 and 13 are the ticks in user and

@@ -88,6 +88,7 @@ Json LoadJson(const LoadOptions& o, const LoadResult& r) {
 Json ClientJson(const LoadOptions& o, const LoadResult& r) {
   const double thousands = static_cast<double>(r.summary.requests()) / 1000;
   Json j = {{"cpu_s", r.stats.client_cpu_s},
+            {"system_cpu_s", r.stats.client_system_s},
             {"cpu_ms_per_request", thousands > 0 ? r.stats.client_cpu_s / thousands : 0},
             {"peak_in_flight", r.stats.peak_in_flight},
             {"timing_error_ms", ToJson(r.summary.timing_error())}};
@@ -234,7 +235,7 @@ bool MeetsSlo(const LoadResult& r) {
 std::vector<std::string> Warnings(const LoadOptions& options, const LoadResult& r) {
   std::vector<std::string> warnings;
   const Summary& s = r.summary;
-  if (!r.stats.lost.empty()) warnings.push_back("ended early: " + r.stats.lost);
+  if (!r.stats.lost.empty()) warnings.push_back(r.stats.lost);
   if (r.interrupted) warnings.push_back("interrupted: what was sent until then counts");
   if (!r.log_fault.empty()) warnings.push_back(r.log_fault);
   if (!r.warm_up.steady && options.warm_up_s > 0)

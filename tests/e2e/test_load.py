@@ -242,6 +242,42 @@ def test_an_unreachable_target_is_a_clear_error(rerankd, protocol):
     assert code == 1 and "connection failed" in errors and target in errors
 
 
+@pytest.mark.parametrize("protocol", ["rerankd", "tei"])
+def test_a_target_that_never_answers_is_a_timeout(rerankd, protocol):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        target = f"127.0.0.1:{silent.getsockname()[1]}"
+        url = target if protocol == "rerankd" else f"http://{target}"
+        code, _, errors = load(rerankd, "--target", url, "--protocol", protocol, "--timeout-ms", 300, check=False)
+    assert code == 1 and "timeout" in errors and target in errors
+
+
+def test_a_grpc_target_that_speaks_something_else_is_a_clear_error(rerankd, bad_target):
+    target = bad_target.removeprefix("http://")
+    code, _, errors = load(rerankd, "--target", target, "--protocol", "rerankd", check=False)
+    assert code == 1 and "connection failed" in errors and target in errors
+
+
+def test_a_target_that_goes_away_fails_the_load(rerankd):
+    """Five answers, then nobody listens: the rest is counted and the exit code says that this is no measurement."""
+    reply = b'[{"index":0,"score":1}]'
+
+    def serve(listener):
+        connection = listener.accept()[0]
+        for _ in range(5):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(reply), reply))
+        listener.close()
+        connection.close()
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=serve, args=[listener], daemon=True).start()
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    code, result, errors = load(rerankd, "--target", url, "--protocol", "tei", "--requests", 30, check=False)
+    outcomes = {o["outcome"]: o["count"] for o in result["outcomes"]}
+    assert code == 1 and outcomes == {"ok": 4, "connection failed": 26}  # one answer was the warm-up's
+    assert "the last 26 requests found no target" in errors
+
+
 @pytest.mark.parametrize("arguments, message", [
     (["--target", "http://h:1", "--protocol", "teii"], "did you mean 'tei'"),
     (["--target", "https://h", "--protocol", "tei"], "https"),

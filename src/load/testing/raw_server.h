@@ -3,11 +3,14 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <mutex>
 #include <string>
@@ -19,8 +22,9 @@ namespace rerankd::load {
 
 struct RawReply {
   std::string bytes;
-  bool close = false;  // the connection, after the bytes
-  int delay_ms = 0;    // before the bytes
+  bool close = false;       // the connection, after the bytes
+  int delay_ms = 0;         // before the bytes
+  size_t piece = SIZE_MAX;  // so many bytes in each segment, a little apart
 };
 
 class RawServer {
@@ -30,6 +34,8 @@ class RawServer {
 
   explicit RawServer(Script script) : script_(std::move(script)) {
     listener_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const int small = 64 << 10;  // so that large requests have to wait for room
+    setsockopt(listener_, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -63,6 +69,8 @@ class RawServer {
       const int fd = accept(listener_, nullptr, nullptr);
       if (fd < 0) return;
       connections_.fetch_add(1);
+      const int yes = 1;
+      setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
       const std::lock_guard lock(mutex_);
       open_.push_back(fd);
       threads_.emplace_back([this, fd] { Serve(fd); });
@@ -75,25 +83,35 @@ class RawServer {
     while (ReadRequest(fd, &request)) {
       const RawReply reply = script_(requests_.fetch_add(1), request);
       std::this_thread::sleep_for(std::chrono::milliseconds(reply.delay_ms));
-      if (send(fd, reply.bytes.data(), reply.bytes.size(), MSG_NOSIGNAL) < 0) return;
+      if (!Send(fd, reply)) return;
       if (!reply.close) continue;
       shutdown(fd, SHUT_RDWR);
       return;
     }
   }
 
+  static bool Send(int fd, const RawReply& reply) {
+    for (size_t at = 0; at < reply.bytes.size(); at += std::min(reply.piece, reply.bytes.size() - at)) {
+      if (at > 0) std::this_thread::sleep_for(std::chrono::microseconds(200));
+      const size_t size = std::min(reply.piece, reply.bytes.size() - at);
+      if (send(fd, reply.bytes.data() + at, size, MSG_NOSIGNAL) < 0) return false;
+    }
+    return true;
+  }
+
   static bool ReadRequest(int fd, std::string* request) {
     request->clear();
     char buffer[4096];
-    while (true) {
-      const size_t end = request->find("\r\n\r\n");
-      const size_t length = request->find("Content-Length: ");
-      if (end != std::string::npos && request->size() >= end + 4 + std::stoul(request->substr(length + 16)))
-        return true;
+    size_t whole = std::string::npos;
+    while (request->size() < whole) {
       const ssize_t size = recv(fd, buffer, sizeof(buffer), 0);
       if (size <= 0) return false;
       request->append(buffer, static_cast<size_t>(size));
+      const size_t end = whole == std::string::npos ? request->find("\r\n\r\n") : std::string::npos;
+      const size_t length = request->find("Content-Length: ");
+      if (end != std::string::npos) whole = end + 4 + std::stoul(request->substr(length + 16, 12));
     }
+    return true;
   }
 
   const Script script_;
