@@ -80,7 +80,12 @@ def test_cards_show_what_was_ranked(served, page):
 
 
 def test_the_first_paint_is_within_a_second(page):
-    paint = page.wait_for_function("performance.getEntriesByName('first-contentful-paint')[0]?.startTime").json_value()
+    # Asked again and again from here: the page's own policy forbids the evaluating loop of wait_for_function.
+    paint, deadline = None, time.monotonic() + 15
+    while paint is None and time.monotonic() < deadline:
+        paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0]?.startTime")
+        time.sleep(0.05)
+    assert paint is not None, "nothing was painted within 15 s"
     assert 0 < paint < 1000, f"{paint} ms"
 
 
