@@ -1,6 +1,7 @@
 """What a client that means harm can do with one small request, or with many connections: it is refused, memory stays bounded,
 and others are served."""
 import json
+import resource
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from raw_http import RawClient, request
 from served import TINY, Served, load_stubs, memory_peak_mb, wait_for
 
+HTTP2_START = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"  # the preface and an empty SETTINGS frame
 BODY = {"query": "what is a cat", "texts": ["cats are animals", "the moon"]}
 
 
@@ -192,11 +194,40 @@ def test_idle_connections_give_way_when_files_run_out(rerankd, tmp_path):
             sock.close()
 
 
+def test_no_descriptors_left(rerankd):
+    """Connections that find no free descriptor wait; both servers take them once there is one again."""
+    with Served(rerankd, "--backend", "fake") as served:
+        ports = [served.http_port, int(served.grpc_address.rsplit(":", 1)[1])]
+        limits = resource.prlimit(served.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(served.process.pid, resource.RLIMIT_NOFILE, (3, limits[1]))  # what is open stays open
+        waiting = [socket.create_connection(("127.0.0.1", port)) for port in ports for _ in range(5)]
+        time.sleep(0.5)
+        resource.prlimit(served.process.pid, resource.RLIMIT_NOFILE, limits)
+        assert served.http("POST", "/rerank", BODY)[0] == 200
+        grpc.channel_ready_future(served.channel).result(timeout=20)
+        for sock in waiting:
+            sock.close()
+
+
+def test_grpc_connections_beyond_the_limit_wait(rerankd):
+    with Served(rerankd, "--backend", "fake", "--set", "server.max_connections=2") as served:
+        address = ("127.0.0.1", int(served.grpc_address.rsplit(":", 1)[1]))
+        first, second = (socket.create_connection(address) for _ in range(2))
+        for sock in (first, second):
+            sock.sendall(HTTP2_START)
+            assert sock.recv(9)  # the server's own settings: it has taken the connection
+        ready = grpc.channel_ready_future(served.channel)
+        with pytest.raises(grpc.FutureTimeoutError):
+            ready.result(timeout=1)
+        first.close()
+        ready.result(timeout=20)
+        second.close()
+
+
 def test_a_silent_grpc_peer_is_dropped(rerankd):
-    settings_frame = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
     with Served(rerankd, "--backend", "fake", config="server: {idle_timeout_ms: 1000, header_timeout_ms: 1000}\n") as served:
         address = ("127.0.0.1", int(served.grpc_address.rsplit(":", 1)[1]))
-        for first in [b"", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings_frame]:  # before the handshake; after it, deaf to pings
+        for first in [b"", HTTP2_START]:  # before the handshake; after it, deaf to pings
             with socket.create_connection(address, timeout=30) as sock:
                 sock.sendall(first)
                 try:

@@ -17,12 +17,13 @@
 #include <vector>
 
 #include "base/log.h"
-#include "serving/address.h"
+#include "serving/grpc/connection_acceptor.h"
 #include "serving/grpc/health_service.h"
 #include "serving/grpc/inference_service.h"
 #include "serving/grpc/kserve_service.h"
 #include "serving/grpc/tei_rerank.h"
 #include "serving/grpc/tei_service.h"
+#include "serving/sockets.h"
 
 namespace rerankd::serving {
 namespace {
@@ -96,8 +97,8 @@ struct GrpcServer::Impl {
   std::vector<std::unique_ptr<grpc::Service>> services;
   HealthService health;
   std::string host;
-  int port = 0;
-  std::unique_ptr<grpc::Server> server;  // last: goes before the services it calls
+  std::unique_ptr<grpc::Server> server;          // goes before the services it calls
+  std::unique_ptr<ConnectionAcceptor> acceptor;  // goes before the server it feeds
 };
 
 GrpcServer::Impl::Impl(const GrpcBackend& shared)
@@ -115,20 +116,21 @@ Result<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcBackend& backend
   const ServerSettings& settings = backend.service.settings().server;
   auto impl = std::make_unique<Impl>(backend);
   impl->host = settings.host;
+  RERANKD_ASSIGN_OR_RETURN(impl->acceptor,
+                           ConnectionAcceptor::Listen(settings.host, settings.grpc_port, "server.grpc_port"));
   grpc::ServerBuilder builder;
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // a second server on the port is an error
   builder.SetMaxReceiveMessageSize(ToInt(static_cast<double>(settings.max_body_bytes)));
   builder.SetMaxSendMessageSize(-1);
   Harden(settings, &builder);
-  builder.AddListeningPort(JoinHostPort(settings.host, settings.grpc_port), Credentials(settings),
-                           &impl->port);
+  using Hand = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
+  auto connections =
+      builder.experimental().AddExternalConnectionAcceptor(Hand::FROM_FD, Credentials(settings));
   for (const auto& service : impl->services) builder.RegisterService(service.get());
   builder.RegisterService(&impl->health);
   impl->server = builder.BuildAndStart();
-  if (!impl->server || impl->port <= 0) {
-    return CannotListen(settings.host, settings.grpc_port, BindFailure(settings.host, settings.grpc_port),
-                        "server.grpc_port");
-  }
+  if (!impl->server)
+    return Unavailable("cannot start the gRPC server; its reasons are in the log at level debug");
+  impl->acceptor->Start(ConnectionLimit(settings), std::move(connections));
   return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(impl)));
 }
 
@@ -136,11 +138,12 @@ GrpcServer::GrpcServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 GrpcServer::~GrpcServer() { Shutdown(Duration::zero()); }
 
-std::string GrpcServer::address() const { return JoinHostPort(impl_->host, impl_->port); }
+std::string GrpcServer::address() const { return JoinHostPort(impl_->host, impl_->acceptor->port()); }
 
 void GrpcServer::AnnounceDrain() { impl_->health.SetServing(false); }
 
 void GrpcServer::Shutdown(Duration grace) {
+  impl_->acceptor->Stop();
   impl_->health.EndWatches();
   const auto wait = std::chrono::duration_cast<std::chrono::system_clock::duration>(grace);
   impl_->server->Shutdown(std::chrono::system_clock::now() + wait);

@@ -15,9 +15,9 @@
 
 #include "base/text.h"
 #include "serving/access_log.h"
-#include "serving/address.h"
 #include "serving/http/compression.h"
 #include "serving/request_id.h"
+#include "serving/sockets.h"
 
 namespace rerankd::serving {
 namespace {

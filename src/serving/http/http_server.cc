@@ -1,31 +1,26 @@
 #include "serving/http/http_server.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/ip/v6_only.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/strand.hpp>
 #include <exception>
 #include <list>
-#include <set>
 #include <thread>
 #include <utility>
 
 #include "base/cpu.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "serving/address.h"
 #include "serving/http/connection.h"
+#include "serving/sockets.h"
 
 namespace rerankd::serving {
 namespace {
@@ -34,10 +29,8 @@ using asio::awaitable;
 using asio::ip::tcp;
 using Local = asio::local::stream_protocol;
 
-constexpr auto kNoDescriptor = std::chrono::milliseconds(50);  // until accepting is tried again
 constexpr auto kNoRoom = std::chrono::milliseconds(5);
 constexpr int kWorkThreads = 2;  // for big bodies
-constexpr auto kNoSuchAddress = boost::system::errc::address_not_available;
 
 // A socket that a dead server left behind; one that somebody listens on stays.
 void RemoveStaleSocket(const std::string& path, asio::io_context& io) {
@@ -51,23 +44,6 @@ void RemoveStaleSocket(const std::string& path, asio::io_context& io) {
 
 Status CannotListenOn(const std::string& path, const std::string& reason) {
   return Unavailable("cannot listen on the Unix socket '" + path + "' (server.unix_socket): " + reason);
-}
-
-// Dead clients that never said goodbye are found by the kernel within a minute, while a request of theirs is
-// served too.
-void SetSocketOptions(Stream::Socket& socket, bool tcp_socket) {
-  if (!tcp_socket) return;
-  error_code ignored;
-  socket.set_option(tcp::no_delay(true), ignored);
-  socket.set_option(asio::socket_base::keep_alive(true), ignored);
-  constexpr int kSilentSeconds = 30, kProbeSeconds = 10,
-                kProbes = 3;  // the system's first probe: after 2 hours
-  const auto set = [&](int option, int value) {
-    ::setsockopt(socket.native_handle(), IPPROTO_TCP, option, &value, sizeof(value));
-  };
-  set(TCP_KEEPIDLE, kSilentSeconds);
-  set(TCP_KEEPINTVL, kProbeSeconds);
-  set(TCP_KEEPCNT, kProbes);
 }
 
 }  // namespace
@@ -88,38 +64,6 @@ struct HttpServer::Impl {
   std::vector<std::thread> threads;
 
   Impl(Router router, const HttpOptions& options) : hub(std::move(router), options, work) {}
-
-  // On every address of the host (`localhost` may be 127.0.0.1 and ::1), all on one port. Addresses that this
-  // machine does not have are left out if it has another one. Throws system_error.
-  void ListenOnTcp(const HttpListen& listen) {
-    host = listen.host;
-    port = listen.port;
-    error_code missing;
-    std::set<tcp::endpoint> endpoints;  // names may give an address twice
-    for (const auto& found : tcp::resolver(io).resolve(host, std::to_string(port), tcp::resolver::passive))
-      endpoints.insert(found.endpoint());
-    for (const tcp::endpoint& endpoint : endpoints) {
-      try {
-        tcp_acceptors.push_back(Listen(endpoint, /*alone=*/endpoints.size() == 1));
-        port = tcp_acceptors.back().local_endpoint().port();
-      } catch (const boost::system::system_error& e) {
-        if (e.code() != asio::error::address_family_not_supported && e.code() != kNoSuchAddress) throw;
-        missing = e.code();
-      }
-    }
-    if (tcp_acceptors.empty()) throw boost::system::system_error(missing);
-  }
-
-  // On `port`. An IPv6 address that is not alone leaves the IPv4 ones to their own sockets.
-  tcp::acceptor Listen(tcp::endpoint endpoint, bool alone) {
-    endpoint.port(static_cast<uint16_t>(port));
-    tcp::acceptor acceptor(accepting, endpoint.protocol());
-    acceptor.set_option(tcp::acceptor::reuse_address(true));
-    if (endpoint.address().is_v6() && !alone) acceptor.set_option(asio::ip::v6_only(true));
-    acceptor.bind(endpoint);
-    acceptor.listen();
-    return acceptor;
-  }
 
   void ListenOnUnixSocket(const std::string& path) {  // throws system_error
     RemoveStaleSocket(path, io);
@@ -151,7 +95,7 @@ struct HttpServer::Impl {
       if (error) co_return;
       if (hub.Full()) {
         hub.CloseLongestIdle();
-        co_await Pause(acceptor, kNoRoom);
+        co_await Pause(acceptor.get_executor(), kNoRoom);
         continue;
       }
       auto [ec, socket] =
@@ -159,19 +103,13 @@ struct HttpServer::Impl {
       if (!acceptor.is_open()) co_return;
       if (ec) {
         hub.CloseLongestIdle();
-        co_await Pause(acceptor, kNoDescriptor);
+        co_await Pause(acceptor.get_executor(), kNoDescriptor);
         continue;
       }
       Stream::Socket generic(std::move(socket));
-      SetSocketOptions(generic, kTcp);
+      if (kTcp) SetTcpOptions(generic.native_handle());
       std::make_shared<Connection>(std::move(generic), kTcp ? CurrentTls() : nullptr, hub)->Start();
     }
-  }
-
-  template <typename Acceptor>
-  awaitable<void> Pause(Acceptor& acceptor, Duration time) {
-    asio::steady_timer timer(acceptor.get_executor(), time);
-    co_await timer.async_wait(kToken);
   }
 
   template <typename Acceptor>
@@ -221,9 +159,8 @@ HttpOptions MakeHttpOptions(const ServerSettings& settings) {
   options.limits.body_bytes = static_cast<uint64_t>(settings.max_body_bytes);
   options.limits.buffered_bytes = settings.max_buffered_bytes;
   options.limits.header_bytes = static_cast<uint32_t>(settings.max_header_bytes);
-  const int64_t files = std::max<int64_t>(OpenFileLimit() / 4 * 3, 1);
-  options.limits.connections = static_cast<int>(std::min<int64_t>(settings.max_connections, files));
-  if (files < settings.max_connections)
+  options.limits.connections = ConnectionLimit(settings);
+  if (options.limits.connections < settings.max_connections)
     Log(LogLevel::kWarning,
         "fewer connections than server.max_connections: raise the limit of open files (ulimit -n)",
         {{"connections", options.limits.connections}, {"open_files", OpenFileLimit()}});
@@ -239,11 +176,10 @@ HttpOptions MakeHttpOptions(const ServerSettings& settings) {
 Result<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpListen& listen, const HttpOptions& options,
                                                       Router router) {
   auto impl = std::make_unique<Impl>(std::move(router), options);
-  try {
-    impl->ListenOnTcp(listen);
-  } catch (const boost::system::system_error& e) {
-    return CannotListen(listen.host, listen.port, e.code().message(), listen.setting);
-  }
+  impl->host = listen.host;
+  RERANKD_ASSIGN_OR_RETURN(impl->tcp_acceptors,
+                           Listen(impl->accepting, listen.host, listen.port, listen.setting));
+  impl->port = impl->tcp_acceptors.front().local_endpoint().port();
   try {
     if (!listen.unix_socket.empty()) impl->ListenOnUnixSocket(listen.unix_socket);
   } catch (const boost::system::system_error& e) {

@@ -51,8 +51,7 @@ struct HttpOptions {
   std::shared_ptr<ByteBudget> held;  // shared with other servers; null: limits.buffered_bytes for this one
 };
 
-// As the settings say, without security and access log. Connections are at most three quarters of the files
-// that the process may open: the rest is for gRPC and models.
+// As the settings say, without security and access log.
 HttpOptions MakeHttpOptions(const ServerSettings& settings);
 
 class HttpServer {

@@ -4,23 +4,16 @@
 
 #include <poll.h>
 
-#include <boost/asio/as_tuple.hpp>
-#include <boost/asio/awaitable.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/ssl/stream.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <memory>
 #include <optional>
 #include <utility>
 
+#include "serving/sockets.h"
+
 namespace rerankd::serving {
-
-namespace asio = boost::asio;
-using boost::system::error_code;
-
-// Co_awaited operations give (error, result) instead of throwing.
-inline constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
 
 class Stream {
  public:
