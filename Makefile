@@ -78,13 +78,15 @@ arm64:
 	cmake --build build/aarch64 -j $(JOBS) --target kernels_test
 	ctest --test-dir build/aarch64 --output-on-failure -j $(JOBS)
 
-# What hostile clients, byte-level clients and faults do to a server built with the address sanitizer. Tests bound
+# What clients of every protocol, hostile ones, and faults do to a server built with the address sanitizer. Tests bound
 # its memory: what is freed may not wait in quarantine by the hundred megabytes.
 asan-e2e:
 	ASAN_OPTIONS=quarantine_size_mb=16 \
 	LSAN_OPTIONS=suppressions=$(CURDIR)/cmake/lsan.supp:print_suppressions=0 \
 	RERANKD_BIN=$(abspath build/asan/apps/rerankd/rerankd) build/venv/bin/python -m pytest -q \
-	  tests/e2e/test_http_protocol.py tests/e2e/test_hostile.py tests/e2e/test_faults.py tests/e2e/test_http_security.py
+	  tests/e2e/test_http_protocol.py tests/e2e/test_hostile.py tests/e2e/test_faults.py tests/e2e/test_http_security.py \
+	  tests/e2e/test_http_routes.py tests/e2e/test_serve_http.py tests/e2e/test_serve_grpc.py tests/e2e/test_serve_tei_grpc.py \
+	  tests/e2e/test_scheduling.py tests/e2e/test_batching.py
 
 # In a build folder of its own: Clang cannot read the headers that GCC has precompiled.
 tidy:

@@ -47,9 +47,9 @@ void PrintReady(const Server& server, const Engine& engine) {
   std::string line = "rerankd ready";
   if (!server.grpc_address().empty()) line += " grpc=" + server.grpc_address();
   if (!server.http_address().empty()) line += " http=" + server.http_address();
-  fmt::print(stderr, "{} model={} backend={}\n", line, engine.model().name,
-             scores ? engine.instances().front().caps.name : "none");
-  std::fflush(stderr);
+  line += fmt::format(" model={} backend={}\n", engine.model().name,
+                      scores ? engine.instances().front().caps.name : "none");
+  std::fputs(line.c_str(), stderr);  // fmt::print throws where the disk is full
 }
 
 void WarnIfOpen(const ServerSettings& settings) {

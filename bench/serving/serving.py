@@ -5,14 +5,15 @@
 
 Six parts, about a quarter of an hour on a quiet machine; --only PART runs one of them:
 
-throughput  requests of 100 documents, 4 and 16 in flight, over HTTP and gRPC, in rounds interleaved with `rerankd rank`. Client
-            and server share the cores, so the ratio is of pairs per CPU-second (of rank without its start-up, which a run of one
-            query measures); both raw rates are in the JSON.
+throughput  requests of 100 documents, 4 and 16 in flight, over HTTP and gRPC, in rounds interleaved with `rerankd rank`, a new server
+            process in each. Client and server share the cores, so the ratio is of pairs per CPU-second (of rank without its
+            start-up, which a run of one query measures); both raw rates are in the JSON.
 single      one request in flight: its latency against the server's own tokenise + inference time for it.
 near        open loop at 80 % of the closed-loop capacity, requests of 10 documents, constant and Poisson arrivals: against the
             median, and against a simulated ideal server that is fed the same arrivals.
 fair        requests of 5 documents, one at a time, alone and beside a client that always has 1,000 documents in flight.
-over        open loop at 3 times the capacity for a minute: goodput, how fast the rest is refused, and the first requests after.
+over        open loop at 3 times the capacity for a minute: goodput, how fast the rest is refused, what was neither answered nor refused,
+            and requests sent once the overload ends: while the accepted ones are still scored, and after.
 memory      resident memory after 1,000 and after 100,000 requests of one pair, on the bundled model `tiny`.
 """
 import argparse
@@ -106,7 +107,7 @@ class Workload:
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stderr
 
 
-def throughput(args, server, work):
+def throughput(args, _server, work):
     cells = [(protocol, c) for protocol in ("tei", "rerankd") for c in (4, 16)]
     rounds = []
     extra_pairs = (work.queries - 1) * DOCUMENTS
@@ -114,11 +115,13 @@ def throughput(args, server, work):
         row = {}
         full, text = work.rank_cpu(args, "run.trec")
         row["rank"] = {"pairs_per_cpu_s": extra_pairs / (full - work.rank_cpu(args, "one.trec")[0]), "printed": text.strip()}
-        for protocol, c in cells if i % 2 == 0 else cells[::-1]:
-            got = server.load(protocol, "--data", work.pairs, "--docs-per-request", DOCUMENTS, "--concurrency", c,
-                              "--requests", max(work.queries, c), "--warm-up", 0)  # fmt: skip
-            row[f"{protocol} x{c}"] = {"pairs_per_cpu_s": got["server"]["pairs_per_cpu_s"], "pairs_per_s": got["pairs_per_s"],
-                                       "client_cpu_s": got["client"]["cpu_s"], "failed": got["requests"]["failed"]}  # fmt: skip
+        with Server(args, args.model) as fresh:  # memory lies elsewhere in each process: none stands for all rounds
+            fresh.load("tei", "--data", work.pairs, "--docs-per-request", DOCUMENTS, "--concurrency", 4, "--requests", 4)
+            for protocol, c in cells if i % 2 == 0 else cells[::-1]:
+                got = fresh.load(protocol, "--data", work.pairs, "--docs-per-request", DOCUMENTS, "--concurrency", c,
+                                 "--requests", max(work.queries, c), "--warm-up", 0)  # fmt: skip
+                row[f"{protocol} x{c}"] = {"pairs_per_cpu_s": got["server"]["pairs_per_cpu_s"], "pairs_per_s": got["pairs_per_s"],
+                                           "client_cpu_s": got["client"]["cpu_s"], "failed": got["requests"]["failed"]}  # fmt: skip
         rounds.append(row)
         print(f"round {i + 1}: " + ", ".join(f"{k} {v['pairs_per_cpu_s']:.1f}" for k, v in row.items()), file=sys.stderr)
     summary = {}
@@ -173,18 +176,38 @@ def fair(args, server, work):
     return {"idle_ms": idle, "busy_ms": busy, "busy_over_idle": {p: busy[p] / idle["p50"] for p in ("p50", "p90", "max")}}
 
 
+def probe(server, work, after):
+    """Requests one at a time: what became of them, against `after` ms of an idle server."""
+    got = server.load("tei", "--data", work.pairs, "--docs-per-request", DOCUMENTS, "--requests", 5, "--warm-up", 0)
+    return {"outcomes": outcomes(got), "p50_ms": got["latency_ms"]["p50"], "p50_over_idle": got["latency_ms"]["p50"] / after}
+
+
+def outcomes(got):
+    return {f"{o['outcome']} {o['status']}": o["count"] for o in got["outcomes"]}
+
+
 def over(args, server, work):
     full = capacity(server, work, 8)
     idle = server.load("tei", "--data", work.pairs, "--docs-per-request", DOCUMENTS, "--requests", 20)["latency_ms"]["p50"]
-    got = server.load("tei", "--data", work.pairs, "--docs-per-request", DOCUMENTS, "--rate", 3 * full, "--duration", args.overload)
-    after = server.load("tei", "--data", work.pairs, "--docs-per-request", DOCUMENTS, "--requests", 10, "--warm-up", 0)
+    log = work.folder / "over.jsonl"
+    command = server.load_command("tei", "--data", work.pairs, "--docs-per-request", DOCUMENTS, "--rate", 3 * full, "--duration",
+                                  args.overload, "--warm-up", 0, "--log", log)  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as overload:
+        time.sleep(args.overload + 1)  # nothing more is sent; what was accepted is still being scored
+        draining = probe(server, work, idle)
+        got = json.loads(overload.stdout.read())
+    drained = probe(server, work, idle)
+    requests = [json.loads(line) for line in log.open()]
+    accepted = [r["latency_ms"] for r in requests if r["outcome"] == "ok"]
     refused = [o for o in got["outcomes"] if o["outcome"] == "refused"]
+    patience_ms = 30_000  # scheduler.max_queue_ms
     return {
         "capacity_requests_per_s": full, "rate": 3 * full,
         "goodput_requests_per_s": got["goodput_requests_per_s"], "goodput_share": got["goodput_requests_per_s"] / full,
-        "outcomes": {f"{o['outcome']} {o['status']}": o["count"] for o in got["outcomes"]},
-        "refused_ms": refused[0]["latency_ms"] if refused else None, "retry_after_s": got.get("retry_after_s"),
-        "ok_ms": got["latency_ms"], "idle_p50_ms": idle, "first_after_p50_ms": after["latency_ms"]["p50"],
+        "outcomes": outcomes(got), "refused_ms": refused[0]["latency_ms"] if refused else None, "retry_after_s": got.get("retry_after_s"),
+        "neither_answered_nor_refused": sum(r["outcome"] not in ("ok", "refused") for r in requests),
+        "ok_ms": got["latency_ms"], "ok_after_patience_share": sum(ms > patience_ms for ms in accepted) / max(len(accepted), 1),
+        "idle_p50_ms": idle, "probe_while_it_drains": draining, "probe_after": drained,
         "sent_late_p99_ms": got["client"]["timing_error_ms"]["p99"],
     }  # fmt: skip
 

@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@ using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 using testing::SizeIs;
 namespace fs = std::filesystem;
 
@@ -140,6 +142,14 @@ TEST_F(ConfigTest, BrokenYamlIsAnErrorWithItsLine) {
   EXPECT_THAT(Error("just text\n"), HasSubstr("key: value"));
   EXPECT_THAT(Error("model_pool: {instances: [{name: a}, 5]}\n"), HasSubstr("mixes"));
   EXPECT_THAT(Error("model_pool: {instances: [{name: a}, {}]}\n"), HasSubstr("entry 1"));
+  EXPECT_THAT(Error("a: &x {b: *x}\n"), Not(IsEmpty()));  // an alias within its own anchor
+  std::string many = "a: &a0 {k: 1}\n";
+  for (int i = 1; i <= 30; ++i)
+    many += fmt::format("b{0}: &a{0} {{x: *a{1}, y: *a{1}}}\n", i, i - 1);  // 2^30 values
+  EXPECT_THAT(Error(many), HasSubstr("more than 100000 values"));
+  std::string deep = "1";
+  for (int i = 0; i < 40; ++i) deep = "{k: " + deep + "}";
+  EXPECT_THAT(Error("a: " + deep), HasSubstr("more than 32 levels"));
   EXPECT_EQ(LoadSettings({"/nowhere/x.yaml", {}, {}, false}).status().code(), Code::kNotFound);
   EXPECT_THAT(ErrorOf({"", {"novalue"}, {}, false}), HasSubstr("key=value"));
 }

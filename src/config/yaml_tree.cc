@@ -12,9 +12,18 @@ class Flattener {
  public:
   explicit Flattener(std::string name) : name_(std::move(name)) {}
 
-  Status Walk(const YAML::Node& node, const std::string& path) {
-    if (node.IsMap()) return WalkMap(node, path);
-    if (node.IsSequence()) return WalkList(node, path);
+  // Nodes below each other; no key of ours lies deeper than 5. An alias within its own anchor has no end.
+  static constexpr int kDeepest = 32;
+  // Aliases of aliases multiply.
+  static constexpr size_t kMostEntries = 100'000;
+
+  Status Walk(const YAML::Node& node, const std::string& path, int depth = 0) {
+    if (depth > kDeepest)
+      return InvalidArgument(fmt::format("{}: more than {} levels below each other", Where(node), kDeepest));
+    if (entries_.size() > kMostEntries)
+      return InvalidArgument(fmt::format("{}: more than {} values", Where(node), kMostEntries));
+    if (node.IsMap()) return WalkMap(node, path, depth);
+    if (node.IsSequence()) return WalkList(node, path, depth);
     if (node.IsScalar()) entries_.push_back({path, {{node.Scalar()}, false, Where(node)}});
     return {};
   }
@@ -25,7 +34,7 @@ class Flattener {
     return node.Mark().line < 0 ? name_ : fmt::format("{}:{}", name_, node.Mark().line + 1);
   }
 
-  Status WalkMap(const YAML::Node& node, const std::string& path) {
+  Status WalkMap(const YAML::Node& node, const std::string& path, int depth) {
     std::set<std::string> seen;
     for (const auto& item : node) {
       if (!item.first.IsScalar())
@@ -33,7 +42,7 @@ class Flattener {
       const std::string& key = item.first.Scalar();
       if (!seen.insert(key).second)
         return InvalidArgument(fmt::format("{}: key '{}' is given twice; keep one", Where(item.first), key));
-      RERANKD_RETURN_IF_ERROR(Walk(item.second, path.empty() ? key : path + "." + key));
+      RERANKD_RETURN_IF_ERROR(Walk(item.second, path.empty() ? key : path + "." + key, depth + 1));
     }
     return {};
   }
@@ -52,7 +61,7 @@ class Flattener {
     return {};
   }
 
-  Status WalkList(const YAML::Node& node, const std::string& path) {
+  Status WalkList(const YAML::Node& node, const std::string& path, int depth) {
     size_t scalars = 0;
     for (const YAML::Node& item : node) scalars += item.IsScalar() ? 1 : 0;
     if (scalars == node.size()) {
@@ -70,7 +79,7 @@ class Flattener {
       if (!item.IsMap() || item.size() == 0)
         return InvalidArgument(
             fmt::format("{}: entry {} of '{}' must be a map with keys", Where(item), index, path));
-      RERANKD_RETURN_IF_ERROR(Walk(item, fmt::format("{}[{}]", path, index++)));
+      RERANKD_RETURN_IF_ERROR(Walk(item, fmt::format("{}[{}]", path, index++), depth + 1));
     }
     return {};
   }

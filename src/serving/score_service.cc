@@ -5,6 +5,7 @@
 
 #include "base/cpu.h"
 #include "core/scoring.h"
+#include "serving/code_points.h"
 
 namespace rerankd::serving {
 namespace {
@@ -26,6 +27,25 @@ ServerIdentity MakeIdentity(const Settings& settings, const Engine& engine) {
   return identity;
 }
 
+// Empty for a model without instances (pipeline mode tokenization_only).
+std::vector<std::string> ComputeTypes(const Engine& engine) {
+  std::vector<std::string> types(engine.models().size());
+  for (const InstanceInfo& instance : engine.instances()) {
+    std::string& type = types[static_cast<size_t>(instance.model)];
+    if (type.empty()) type = instance.caps.device + "+" + instance.caps.precision;
+  }
+  return types;
+}
+
+int64_t CountCharacters(const ScoreRequest& request) {
+  std::vector<int64_t> queries;
+  for (const std::string& query : request.queries) queries.push_back(CountCodePoints(query));
+  int64_t characters = 0;
+  for (const Document& document : request.documents)
+    characters += queries[document.query] + CountCodePoints(document.text);
+  return characters;
+}
+
 }  // namespace
 
 ScoreService::ScoreService(const Settings& settings, Engine& engine, const Clock& clock)
@@ -33,13 +53,14 @@ ScoreService::ScoreService(const Settings& settings, Engine& engine, const Clock
       engine_(engine),
       clock_(clock),
       identity_(MakeIdentity(settings, engine)),
+      compute_types_(ComputeTypes(engine)),
       metrics_(clock),
       prometheus_(engine, settings.metrics.reference_names),
       cpu_(clock, ProcessCpuTime),
       in_flight_(engine.models().size()) {}
 
 Status ScoreService::Submit(std::string_view route, TimePoint started, ScoreRequest request, Answered done) {
-  const Ticket ticket = {ModelIndex(request.model), route, started};
+  const Ticket ticket = {ModelIndex(request.model), route, started, CountCharacters(request)};
   const auto documents = static_cast<int64_t>(request.documents.size());
   if (documents > settings_.server.max_documents) {
     return RefuseFor(ticket.model, route,
@@ -94,7 +115,7 @@ void ScoreService::Complete(const Ticket& ticket, Result<ScoreResult> result, co
     metrics_.Record(record);
     prometheus_.Observe(model, ticket.route, record, result->tokens);
     --in_flight_[ticket.model];
-    done(Answer{std::move(result).value(), latency_ms});
+    done({{std::move(result).value(), latency_ms, ticket.characters, compute_types_[ticket.model]}});
   } else {
     prometheus_.ObserveFailure(model, ticket.route, result.status().code());
     --in_flight_[ticket.model];

@@ -20,7 +20,9 @@ namespace rerankd::serving {
 
 struct Answer {
   ScoreResult result;
-  double latency_ms = 0;  // handler entry until now
+  double latency_ms = 0;          // handler entry until now
+  int64_t characters = 0;         // of all pairs: a query counts once for each of its documents
+  std::string_view compute_type;  // "cpu+int8": of the model's first instance; outlives the answer
 };
 using Answered = std::function<void(Result<Answer>)>;
 
@@ -69,6 +71,7 @@ class ScoreService {
     size_t model;  // index into engine().models()
     std::string_view route;
     TimePoint started;
+    int64_t characters;
   };
 
   // The model that `name` means; the default one if there is none, for the engine to refuse.
@@ -81,6 +84,7 @@ class ScoreService {
   Engine& engine_;
   const Clock& clock_;
   const ServerIdentity identity_;
+  const std::vector<std::string> compute_types_;  // by model
   ReferenceMetrics metrics_;
   PrometheusMetrics prometheus_;
   CpuMeter cpu_;

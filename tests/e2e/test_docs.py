@@ -10,6 +10,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 
 import pytest
 from served import Served
@@ -48,7 +49,8 @@ class Server:
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "bash")], ids=lambda p: p.name)
 def test_commands_run_as_written(page, rerankd, tmp_path):
     ports = {"50051": free_port(), "8080": free_port()}
-    env = {**os.environ, "PATH": f"{pathlib.Path(rerankd).parent}:{os.environ['PATH']}"}
+    programs = [pathlib.Path(rerankd).parent, pathlib.Path(sys.executable).parent, os.environ["PATH"]]
+    env = {**os.environ, "PATH": ":".join(map(str, programs))}
     for name in ("experiments", "proto", "tests"):
         (tmp_path / name).symlink_to(ROOT / name)
     servers = []
@@ -91,6 +93,18 @@ def test_links_between_pages_exist():
     for page in PAGES:
         for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_settings_that_pages_name_exist(rerankd):
+    """`section.key` in a page: sections are those of docs/settings.md, where each key stands too."""
+    listed = subprocess.run([rerankd, "settings", "--markdown"], check=True, capture_output=True, text=True).stdout
+    known = set(re.findall(r"^\| `([\w.]+)`", listed, re.M))
+    sections = {key.split(".")[0] for key in known if "." in key}
+    for page in [*PAGES, *(ROOT / "docs/adr").glob("*.md"), ROOT / "CONTRIBUTING.md"]:
+        for name in re.findall(r"`([a-z_]+\.[a-z_.]+)(?:: [^`]*)?`", page.read_text()):
+            if name.endswith((".safetensors", ".onnx", ".json")):
+                continue  # a file
+            assert name.split(".")[0] not in sections or name in listed, f"{page.name}: no setting {name}"
 
 
 def test_settings_page_is_generated(rerankd):

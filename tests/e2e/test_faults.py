@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import tempfile
 
@@ -65,6 +66,29 @@ def test_a_full_disk_for_logs_costs_lines_only(rerankd):
         assert served.exit_code() == 0
         served._reader.join()
         assert any("access log are lost" in line and "No space left" in line for line in served.log), served.log
+
+
+def test_a_full_disk_for_stderr_costs_lines_only(rerankd):
+    with open("/dev/full", "w") as full, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        process = subprocess.Popen([rerankd, "serve", "--model", str(TINY), "--backend", "fake", "--host", "127.0.0.1",
+                                    "--http-port", str(port), "--grpc-port", "-1", "--access-log", "stderr"], stderr=full)
+        try:
+            wait_for(lambda: listens(port), "it does not listen")
+            for _ in range(5):
+                with RawClient(("127.0.0.1", port)) as client:
+                    assert client.post("/rerank", BODY)[0] == 200
+            process.terminate()
+            assert process.wait(timeout=30) == 0
+        finally:
+            process.kill()
+
+
+def listens(port):
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_several_models_are_asked_for_by_name(rerankd):

@@ -11,6 +11,7 @@ from raw_http import RawClient, request
 from served import Served, wait_for
 
 BODY = {"query": "what is a cat", "texts": ["cats are animals", "the moon"]}
+INFER = {"inputs": [{"name": name, "shape": [1], "datatype": "BYTES", "data": ["a"]} for name in ("query", "texts")]}
 LIMITS = """
 server:
   max_body_bytes: 200000
@@ -58,10 +59,14 @@ def test_expect_100_continue(client):
 
 @pytest.mark.parametrize("path, body", [("/rerank", {"query": "q", "texts": ["a"], "raw_scores": True}),
                                         ("/v1/rerank", {"query": "q", "documents": [{"text": "a"}], "top_n": 1}),
+                                        ("/v2/rerank", {"query": "q", "documents": ["a"], "max_tokens_per_doc": 9}),
+                                        ("/invocations", {"text_pairs": [["q", "a"]]}), ("/v2/models/{model}/infer", INFER),
                                         ("/predict", {"inputs": [["q", "a"]]}), ("/score", {"text_1": "q", "text_2": ["a"]}),
                                         ("/tokenize", {"inputs": "q"})])  # fmt: skip
-def test_a_body_cut_anywhere_is_a_clear_error(client, path, body):
+def test_a_body_cut_anywhere_is_a_clear_error(server, client, path, body):
+    path = path.replace("{model}", server.match.group(3).replace("/", "%2F"))
     text = json.dumps(body).encode()
+    assert client.post(path, body)[0] == 200
     for cut in range(len(text)):
         client.send(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (path.encode(), cut) + text[:cut])
         status, _, reply = client.read()
@@ -184,9 +189,9 @@ def test_slow_and_half_open_clients_are_dropped(rerankd):
             assert large.post("/rerank", {**BODY, "texts": ["x" * 300_000]})[0] == 413
 
 
-def test_work_of_a_client_that_left_is_cancelled(rerankd):
-    slow = "model:\n  device: 'fake:ms_per_batch=200'\n  threads: 1\n"
-    with Served(rerankd, "--backend", "fake", config=slow) as served:
+def test_work_of_a_client_that_left_is_cancelled(rerankd, tmp_path):
+    slow, log = "model:\n  device: 'fake:ms_per_batch=200'\n  threads: 1\n", tmp_path / "access.jsonl"
+    with Served(rerankd, "--backend", "fake", "--access-log", str(log), config=slow) as served:
         body = {"query": "q", "texts": [f"text {i} " * 60 for i in range(200)]}
         for follow in [b"", request("GET", "/ready")]:  # alone, and with a pipelined request behind it
             before = cancelled(served)
@@ -194,6 +199,7 @@ def test_work_of_a_client_that_left_is_cancelled(rerankd):
                 client.send(request("POST", "/rerank", body) + follow)
                 wait_for(lambda: in_flight(served) == 1, "the request never started")
             wait_for(lambda: cancelled(served) == before + 1, "the work was not cancelled")
+        wait_for(lambda: log.read_text().count('"status":499') == 2, "the access log does not say that clients left")
         with RawClient(("127.0.0.1", served.http_port)) as client:
             assert client.post("/rerank", BODY)[0] == 200
 

@@ -2,6 +2,7 @@
 import json
 import math
 import struct
+import urllib.parse
 
 import pytest
 from raw_http import RawClient
@@ -174,6 +175,60 @@ def test_strict_model_names(rerankd):
             status, _, reply = strict.http("POST", path, body)
             assert status == 404 and "no model 'BAAI/bge-reranker-base'" in json.loads(reply)["message"]
         assert strict.http("POST", "/rerank", {**body, "model": str(TINY)})[0] == 200
+
+
+LONG = "a " * 600  # a token each
+
+
+@pytest.mark.parametrize("path, body, found", [
+    ("/rerank", {"query": "q", "texts": [LONG], "return_tokens": True}, lambda reply: reply[0]),
+    ("/rerank", {"query": "q", "documents": [LONG]}, lambda reply: reply["results"][0]),
+    ("/v2/rerank", {"query": "q", "documents": [LONG]}, lambda reply: reply["results"][0]),
+    ("/score", {"text_1": "q", "text_2": LONG}, lambda reply: reply["data"][0]),
+    ("/invocations", {"text_pairs": [["q", LONG]], "return_tokens": True}, lambda reply: {key: reply[key][0] for key in ("tokens", "truncated")}),
+    ("/predict", {"inputs": ["q", LONG]}, None)], ids=lambda value: value if isinstance(value, str) else "")  # fmt: skip
+def test_every_dialect_takes_the_limits_of_long_texts(server, path, body, found):
+    """Same text, same limits: the same tokens everywhere; a limit that makes no sense is named."""
+
+    def read(**limits):
+        status, headers, reply = server.http("POST", path, {**body, **limits})
+        assert status == 200, reply
+        tokens, truncated = int(headers["x-compute-tokens"]), int(headers["x-truncated-documents"])
+        if found:
+            result = found(json.loads(reply))
+            assert (result["tokens"], result["truncated"]) == (tokens, truncated == 1)
+        return tokens, truncated
+
+    special = 4  # [CLS] q [SEP] … [SEP]
+    assert read(max_tokens_per_doc=10) == (10 + special, 1)
+    assert read(overflow="max_window", window=50, stride=50) == (600 + 12 * special, 0)
+    assert read(overflow="max_window", window=50, stride=50, max_chunks_per_doc=2) == (2 * (50 + special), 1)
+    assert server.http("POST", path, {**body, "overflow": "error"})[0] == 422
+    for wrong in [{"overflow": "drop"}, {"window": -1}, {"max_tokens_per_query": "9"}, {"window": 10, "stride": 20}]:
+        status, _, reply = server.http("POST", path, {**body, "overflow": "max_window", **wrong})
+        assert status == 422 and next(reversed(wrong)).encode() in reply, reply
+
+
+def test_truncate_false_refuses_unless_overflow_says_otherwise(server):
+    for path, body in [("/rerank", {"query": "q", "texts": [LONG]}), ("/predict", {"inputs": ["q", LONG]}),
+                       ("/invocations", {"text_pairs": [["q", LONG]]})]:  # fmt: skip
+        assert server.http("POST", path, {**body, "truncate": False})[0] == 422
+        assert server.http("POST", path, {**body, "truncate": False, "overflow": "max_window"})[0] == 200
+
+
+def test_scored_replies_say_what_they_cost(server):
+    _, headers, _ = server.http("POST", "/rerank", {"query": "né", "texts": ["abc", "de"]})
+    assert headers["x-compute-characters"] == "9"  # code points, the query once a text
+    assert headers["x-compute-type"].startswith("cpu+") and headers["x-compute-time"] == headers["x-total-time"]
+
+
+def test_model_names_open_no_files(server):
+    """A name is looked up among those of the server, never in the file system."""
+    for name in ["../../etc/passwd", "/etc/passwd", "..", "%2e%2e%2f", "tests/data/tiny-random/../tiny-random", "a\x00b"]:
+        status, headers, _ = server.http("POST", "/v1/rerank", {"query": "q", "documents": ["a"], "model": name})
+        assert status == 200 and headers["x-model"] == server.match.group(3)
+        status, _, reply = server.http("POST", "/v2/models/" + urllib.parse.quote(name, safe="") + "/infer", infer_body([QUERY]))
+        assert status == 404 and "no model" in json.loads(reply)["error"]
 
 
 def test_long_texts_are_cut_as_asked(server):

@@ -85,6 +85,27 @@ def test_sighup_exchanges_keys(rerankd, tmp_path):
         assert served.http("POST", "/rerank", BODY, **bearer(old))[0] == 401
 
 
+def test_sighup_exchanges_keys_of_grpc_too(rerankd, tmp_path):
+    messages, services = load_stubs(tmp_path)
+    path = tmp_path / "keys.jsonl"
+    old = make_key(rerankd, path, "old")
+    request = messages.InferRequest(pairs=[messages.QueryDocPair(query="q", document="d")])
+    with Served(rerankd, "--backend", "fake", "--api-key-file", str(path)) as served:
+        infer = services.InferenceServiceStub(served.channel).Infer
+
+        def code(key):
+            call = infer.future(request, timeout=20, metadata=[("authorization", f"Bearer {key}")])
+            return call.code()
+
+        assert code(old) == grpc.StatusCode.OK
+        path.write_text("")
+        new = make_key(rerankd, path, "new")
+        assert code(new) == grpc.StatusCode.UNAUTHENTICATED  # not asked to read it yet
+        served.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: code(new) == grpc.StatusCode.OK, "the new key is refused")
+        assert code(old) == grpc.StatusCode.UNAUTHENTICATED
+
+
 def test_a_broken_key_file_stops_the_start(rerankd, tmp_path):
     path = tmp_path / "keys.jsonl"
     path.write_text('{"name": "x"}\n')

@@ -128,6 +128,43 @@ def test_too_many_pairs_are_invalid(rerankd, stubs):
     assert code == grpc.StatusCode.INVALID_ARGUMENT and "at most 5" in details
 
 
+def test_ten_thousand_documents_by_every_method(server, client, tmp_path):
+    """All that a request may have, and one more."""
+    tei, tei_services = load_stubs(tmp_path, "tei")
+    kserve, kserve_services = load_stubs(tmp_path, "open_inference")
+    rerank = tei_services.RerankStub(server.channel)
+    model_infer = kserve_services.GRPCInferenceServiceStub(server.channel).ModelInfer
+
+    def tensor(name, texts):
+        contents = kserve.InferTensorContents(bytes_contents=[text.encode() for text in texts])
+        return kserve.ModelInferRequest.InferInputTensor(name=name, datatype="BYTES", shape=[len(texts)], contents=contents)
+
+    calls = {
+        "Infer": lambda texts: client.infer([("q", text) for text in texts]).scores,
+        "Rerank": lambda texts: rerank.Rerank(tei.RerankRequest(query="q", texts=texts), timeout=60).ranks,
+        "RerankStream": lambda texts: rerank.RerankStream((tei.RerankStreamRequest(query="q", text=text) for text in texts), timeout=60).ranks,
+        "ModelInfer": lambda texts: model_infer(
+            kserve.ModelInferRequest(model_name=server.match.group(3), inputs=[tensor("query", ["q"]), tensor("texts", texts)]), timeout=60
+        ).outputs[0].contents.fp32_contents,
+    }  # fmt: skip
+    texts = [f"text {i} " * 5 for i in range(10_000)]
+    for name, call in calls.items():
+        assert len(call(texts)) == 10_000, name
+        code, details = code_of(lambda call=call: call([*texts, "one too many"]))
+        assert code == grpc.StatusCode.INVALID_ARGUMENT and "10000" in details, (name, details)
+
+
+def test_model_names_open_no_files(server, client, tmp_path):
+    kserve, kserve_services = load_stubs(tmp_path, "open_inference")
+    kserve_stub = kserve_services.GRPCInferenceServiceStub(server.channel)
+    for name in ["../../etc/passwd", "/etc/passwd", "..", "tests/data/tiny-random/../tiny-random"]:
+        for call in [lambda: client.infer(pairs(1), metadata=[("x-model", name)]),
+                     lambda: kserve_stub.ModelInfer(kserve.ModelInferRequest(model_name=name), timeout=20),
+                     lambda: kserve_stub.ModelMetadata(kserve.ModelMetadataRequest(name=name), timeout=20)]:  # fmt: skip
+            code, details = code_of(call)
+            assert code == grpc.StatusCode.NOT_FOUND and "no model" in details, (name, details)
+
+
 def raw_infer(server, message):
     return server.channel.unary_unary("/inference.InferenceService/Infer", request_serializer=bytes,
                                       response_deserializer=bytes)(message, timeout=60)

@@ -25,8 +25,8 @@ void SetTruncation(bool truncate, tei::v1::TruncationDirection direction, ScoreR
   if (truncate) request->overflow.policy = Overflow::kTruncate;
 }
 
-void FillMetadata(const Answer& answer, int64_t characters, tei::v1::Metadata* metadata) {
-  metadata->set_compute_chars(Count(characters));
+void FillMetadata(const Answer& answer, tei::v1::Metadata* metadata) {
+  metadata->set_compute_chars(Count(answer.characters));
   metadata->set_compute_tokens(Count(answer.result.counts.real));
   metadata->set_total_time_ns(Nanoseconds(answer.latency_ms));
   metadata->set_tokenization_time_ns(Nanoseconds(answer.result.timings.tokenize_ms));

@@ -15,7 +15,7 @@ namespace rerankd::serving {
 void SetTruncation(bool truncate, tei::v1::TruncationDirection direction, ScoreRequest* request);
 
 // Times are those of the whole request.
-void FillMetadata(const Answer& answer, int64_t characters, tei::v1::Metadata* metadata);
+void FillMetadata(const Answer& answer, tei::v1::Metadata* metadata);
 
 tei::v1::InfoResponse TeiInfo(ScoreService& service, const ModelInfo& model);
 

@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "core/scoring.h"
-#include "serving/code_points.h"
 #include "serving/grpc/tei_messages.h"
 #include "serving/grpc/unary_call.h"
 
@@ -47,12 +46,10 @@ struct RerankMethod {
     RERANKD_RETURN_IF_ERROR(HasRelevance(model->num_labels));
     if (message.texts().empty()) return InvalidArgument("`texts` cannot be empty");
     raw_scores = message.raw_scores();
-    const int64_t query_characters = CountCodePoints(message.query());
     std::vector<std::string> documents;
     documents.reserve(static_cast<size_t>(message.texts_size()));
     for (std::string& text : *message.mutable_texts()) {
       if (message.query().empty() && text.empty()) return NothingToScore();
-      characters += query_characters + CountCodePoints(text);
       documents.push_back(std::move(text));
     }
     if (message.return_text()) texts = documents;
@@ -65,12 +62,11 @@ struct RerankMethod {
   Result<Reply> Write(const Answer& answer) {
     RERANKD_ASSIGN_OR_RETURN(const std::vector<float> scores, RelevanceScores(answer.result, raw_scores));
     Reply reply = MakeRanks(scores, std::move(texts));
-    FillMetadata(answer, characters, reply.mutable_metadata());
+    FillMetadata(answer, reply.mutable_metadata());
     return reply;
   }
 
   bool raw_scores = false;
-  int64_t characters = 0;
   std::vector<std::string> texts;
 };
 
@@ -91,7 +87,6 @@ class StreamedTexts {
       raw_scores_ = message.raw_scores();
       return_text_ = message.return_text();
     }
-    characters_ += CountCodePoints(message.query()) + CountCodePoints(message.text());
     if (return_text_) texts_.push_back(message.text());
     Group& group = groups_[{message.truncate(), message.truncation_direction()}];
     group.truncate = message.truncate();
@@ -103,7 +98,6 @@ class StreamedTexts {
 
   size_t size() const { return size_; }
   bool raw_scores() const { return raw_scores_; }
-  int64_t characters() const { return characters_; }
   std::vector<std::string> TakeTexts() { return std::move(texts_); }
   std::vector<Group> TakeGroups() {
     std::vector<Group> groups;
@@ -114,7 +108,6 @@ class StreamedTexts {
  private:
   size_t size_ = 0;
   bool raw_scores_ = false, return_text_ = false;
-  int64_t characters_ = 0;
   std::vector<std::string> texts_;
   std::map<std::pair<bool, int>, Group> groups_;  // by truncate, direction
 };
@@ -204,6 +197,8 @@ class RerankStreamCall final : public grpc::ServerReadReactor<grpc::ByteBuffer> 
 
   void Sum(const Answer& answer) {
     sum_.latency_ms = answer.latency_ms;  // since the stream began
+    sum_.compute_type = answer.compute_type;
+    sum_.characters += answer.characters;
     sum_.result.tokens.insert(sum_.result.tokens.end(), answer.result.tokens.begin(),
                               answer.result.tokens.end());
     sum_.result.counts.real += answer.result.counts.real;
@@ -215,7 +210,7 @@ class RerankStreamCall final : public grpc::ServerReadReactor<grpc::ByteBuffer> 
 
   void Reply() {
     RerankResponse response = MakeRanks(scores_, texts_.TakeTexts());
-    FillMetadata(sum_, texts_.characters(), response.mutable_metadata());
+    FillMetadata(sum_, response.mutable_metadata());
     call_.AddAnswer(sum_);
     grpc::Status status = WriteMessage(response, reply_);
     call_.AddReplyBytes(reply_->Length());

@@ -43,7 +43,6 @@ class PredictPair {
                             std::string document) {
     RERANKD_ASSIGN_OR_RETURN(model_, call.Model());
     raw_scores_ = options.raw_scores();
-    characters_ = CountCodePoints(query) + CountCodePoints(document);
     ScoreRequest request = ScoreRequest::ForQuery(std::move(query), {std::move(document)});
     request.model = model_->name;
     SetTruncation(options.truncate(), options.truncation_direction(), &request);
@@ -60,7 +59,7 @@ class PredictPair {
       prediction->set_score(scores[static_cast<size_t>(label)]);
       prediction->set_label(Label(label));
     }
-    FillMetadata(answer, characters_, response.mutable_metadata());
+    FillMetadata(answer, response.mutable_metadata());
     return response;
   }
 
@@ -72,7 +71,6 @@ class PredictPair {
 
   const ModelInfo* model_ = nullptr;  // once a message is read
   bool raw_scores_ = false;
-  int64_t characters_ = 0;
 };
 
 // kStream only names the method.

@@ -29,27 +29,6 @@ Status ReadPromptTokens(const Json& body, TextLimits* limits) {
   return {};
 }
 
-}  // namespace
-
-void Call::Refuse(const Failure& failure) const {
-  const Status counted = service.Refuse(route, failure.status);
-  RespondError(respond, error, {counted, failure.http, failure.tei_type});
-}
-
-Status ReadTeiTruncation(const Json& body, TextLimits* limits) {
-  if (Find(body, "truncate") != nullptr) {
-    RERANKD_ASSIGN_OR_RETURN(const bool truncate, OptionalBool(body, "truncate", true));
-    limits->overflow.policy = truncate ? Overflow::kTruncate : Overflow::kError;
-    limits->pair.truncation = truncate ? Truncation::kLongestFirst : Truncation::kError;
-  }
-  RERANKD_ASSIGN_OR_RETURN(const std::string direction,
-                           OptionalString(body, "truncation_direction", "Right"));
-  if (direction != "Left" && direction != "left" && direction != "Right" && direction != "right")
-    return InvalidArgument("`truncation_direction` must be Left or Right, not '" + direction + "'");
-  limits->pair.truncate_left = direction == "Left" || direction == "left";
-  return {};
-}
-
 Status ReadOverflowOptions(const Json& body, OverflowOptions* overflow) {
   RERANKD_ASSIGN_OR_RETURN(overflow->max_tokens_per_doc, OptionalCount(body, "max_tokens_per_doc", 0));
   RERANKD_ASSIGN_OR_RETURN(overflow->max_tokens_per_query, OptionalCount(body, "max_tokens_per_query", 0));
@@ -60,6 +39,27 @@ Status ReadOverflowOptions(const Json& body, OverflowOptions* overflow) {
   RERANKD_ASSIGN_OR_RETURN(const std::optional<Overflow> policy, ReadOverflow(body));
   if (policy) overflow->policy = policy;
   return {};
+}
+
+}  // namespace
+
+void Call::Refuse(const Failure& failure) const {
+  const Status counted = service.Refuse(route, failure.status);
+  RespondError(respond, error, {counted, failure.http, failure.tei_type});
+}
+
+Status ReadTeiLimits(const Json& body, TextLimits* limits) {
+  if (Find(body, "truncate") != nullptr) {
+    RERANKD_ASSIGN_OR_RETURN(const bool truncate, OptionalBool(body, "truncate", true));
+    limits->overflow.policy = truncate ? Overflow::kTruncate : Overflow::kError;
+    limits->pair.truncation = truncate ? Truncation::kLongestFirst : Truncation::kError;
+  }
+  RERANKD_ASSIGN_OR_RETURN(const std::string direction,
+                           OptionalString(body, "truncation_direction", "Right"));
+  if (direction != "Left" && direction != "left" && direction != "Right" && direction != "right")
+    return InvalidArgument("`truncation_direction` must be Left or Right, not '" + direction + "'");
+  limits->pair.truncate_left = direction == "Left" || direction == "left";
+  return ReadOverflowOptions(body, &limits->overflow);
 }
 
 Status ReadDocumentLimits(const Json& body, TextLimits* limits) {

@@ -34,11 +34,11 @@ struct TextLimits {
   OverflowOptions overflow;
 };
 
-// TEI's `truncate` (absent = the server's way) and `truncation_direction`.
-Status ReadTeiTruncation(const Json& body, TextLimits* limits);
-// `max_tokens_per_doc`, `max_tokens_per_query`, `max_chunks_per_doc`, `overflow`, `window`, `stride`.
-Status ReadOverflowOptions(const Json& body, OverflowOptions* overflow);
-// The same, and `truncate_prompt_tokens` and `truncation_side`, of the dialects that protect the query.
+// Every dialect takes `max_tokens_per_doc`, `max_tokens_per_query`, `max_chunks_per_doc`, `overflow`, `window`,
+// `stride`. These two read them as well:
+// TEI's `truncate` (absent = the server's way; `overflow` wins over it) and `truncation_direction`.
+Status ReadTeiLimits(const Json& body, TextLimits* limits);
+// `truncate_prompt_tokens` and `truncation_side`, of the dialects that protect the query.
 Status ReadDocumentLimits(const Json& body, TextLimits* limits);
 
 // Makes the reply from a scored answer. Runs on an I/O thread or, for big requests, on the work pool.

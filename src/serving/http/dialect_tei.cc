@@ -16,7 +16,8 @@ Status Read(const Json& body, RerankCall* call) {
   call->top_n = 0;  // TEI always returns every text
   RERANKD_ASSIGN_OR_RETURN(call->documents, RequiredStrings(body, "texts"));
   RERANKD_ASSIGN_OR_RETURN(call->return_documents, OptionalBool(body, "return_text", false));
-  return ReadTeiTruncation(body, &call->limits);
+  RERANKD_ASSIGN_OR_RETURN(call->return_tokens, OptionalBool(body, "return_tokens", false));
+  return ReadTeiLimits(body, &call->limits);
 }
 
 Dialect::Parsed Parse(const Json& body, const HttpRequest&) {
@@ -32,10 +33,15 @@ Dialect::Parsed Parse(const Json& body, const HttpRequest&) {
 
 Json Format(const RankedReply& reply) {
   Json ranks = Json::array();
-  for (const int i : reply.order) {
-    Json rank = {{"index", i}};
-    if (reply.call.return_documents) rank["text"] = reply.call.documents[static_cast<size_t>(i)];
-    rank["score"] = ScoreJson(reply.scores[static_cast<size_t>(i)]);
+  for (const int index : reply.order) {
+    const auto i = static_cast<size_t>(index);
+    Json rank = {{"index", index}};
+    if (reply.call.return_documents) rank["text"] = reply.call.documents[i];
+    rank["score"] = ScoreJson(reply.scores[i]);
+    if (reply.call.return_tokens) {
+      rank["tokens"] = reply.result.tokens[i];
+      rank["truncated"] = reply.result.truncated[i] != 0;
+    }
     ranks.push_back(std::move(rank));
   }
   return ranks;

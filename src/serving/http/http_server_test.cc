@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "core/scoring.h"
+#include "serving/http/rerank.h"
 #include "serving/http/routes.h"
 #include "serving/server.h"
 #include "serving/testing/fake_engine.h"
@@ -242,6 +243,31 @@ TEST_F(HttpServerTest, AnswersHeadWithoutABody) {
   EXPECT_EQ(head.status, 200);
   EXPECT_FALSE(head.Has("content-length: 0"));
   EXPECT_EQ(client.Get("/ready").status, 200);  // the connection is in step
+}
+
+// Handled on the pool: with one I/O thread, another client is answered meanwhile.
+TEST_F(HttpServerTest, ABigBodyAtWorkBlocksNoOtherConnection) {
+  std::promise<void> other_answered;
+  Router router(TeiDialect().error);
+  router.Add({"POST", "/big",
+              [&](HttpRequest&, const Respond& respond) {
+                const auto waited = other_answered.get_future().wait_for(std::chrono::seconds(20));
+                HttpReply reply;
+                reply.status = waited == std::future_status::ready ? 200 : 500;
+                RespondWith(respond, std::move(reply));
+              },
+              TeiDialect().error, Access::kOpen});
+  router.Add({"GET", "/small",
+              [](HttpRequest&, const Respond& respond) { RespondWith(respond, HttpReply()); },
+              TeiDialect().error, Access::kOpen});
+  HttpOptions options;
+  options.limits.threads = 1;
+  const auto server = std::move(*HttpServer::Start(Anywhere(), options, std::move(router)));
+  Client big(server->address());
+  big.Send(Client::PostBytes("/big", std::string(1 << 20, 'x')));
+  EXPECT_EQ(Client(server->address()).Get("/small").status, 200);
+  other_answered.set_value();
+  EXPECT_EQ(big.Read().status, 200);
 }
 
 TEST_F(HttpServerTest, ARequestThatDoesNotArriveIsTimedOutAndAnIdleConnectionClosed) {

@@ -23,7 +23,7 @@ constexpr ErrorDoc kOfBodies[] = {{"400", "Not JSON, or an empty request"},
                                   {"422", "A field is invalid; the message names it"},
                                   {"424", "The model failed"},
                                   {"429", "Too busy; retry-after says when to come back"},
-                                  {"503", "Starting or draining"},
+                                  {"503", "Draining, or no worker of the model is left"},
                                   {"504", "The deadline passed"}};
 
 Json Reference(std::string_view schema) { return {{"$ref", "#/components/schemas/" + std::string(schema)}}; }
@@ -80,7 +80,9 @@ Json Operation(const RouteDoc& doc, Access access) {
                                 {"content", Content("application/json", Reference(doc.request))}};
     AddErrors(kOfBodies, &responses);
   } else {
-    AddErrors({{ErrorDoc{"404", "No such model"}, ErrorDoc{"503", "Starting or draining"}}}, &responses);
+    AddErrors(
+        {{ErrorDoc{"404", "No such model"}, ErrorDoc{"503", "Draining, or no worker of the model is left"}}},
+        &responses);
   }
   operation["responses"] = std::move(responses);
   return operation;

@@ -44,7 +44,7 @@ Result<PredictCall> ReadCall(const Json& body) {
   RERANKD_RETURN_IF_ERROR(ReadInputs(body, &call));
   RERANKD_ASSIGN_OR_RETURN(call.raw_scores, OptionalBool(body, "raw_scores", false));
   RERANKD_ASSIGN_OR_RETURN(call.model, OptionalString(body, "model", ""));
-  RERANKD_RETURN_IF_ERROR(ReadTeiTruncation(body, &call.limits));
+  RERANKD_RETURN_IF_ERROR(ReadTeiLimits(body, &call.limits));
   return call;
 }
 

@@ -18,6 +18,7 @@ struct RerankCall {
   int top_n = 0;  // 0 = all
   bool return_documents = false;
   bool raw_scores = false;
+  bool return_tokens = false;  // TEI; the others always say tokens and truncation
   std::string model;  // as asked for
   TextLimits limits;
 };

@@ -79,25 +79,41 @@ Result<HttpReply> MakeScoreReply(const Answer& answer, const ModelInfo& model, b
   return reply;
 }
 
-Result<std::vector<TextPair>> ReadTextPairs(const Json& body) {
+// SageMaker's: `text_pairs`, and what TEI says of long ones.
+struct TextPairsCall {
+  std::vector<TextPair> pairs;
+  std::string model;
+  bool return_tokens = false;
+  TextLimits limits;
+};
+
+Result<TextPairsCall> ReadTextPairsCall(const Json& body) {
   const Json* list = Find(body, "text_pairs");
   if (list == nullptr || !list->is_array() || list->empty())
     return InvalidArgument("`text_pairs` must be a list of at least 1 pair of strings");
-  std::vector<TextPair> pairs;
+  TextPairsCall call;
   for (const Json& item : *list) {
     RERANKD_ASSIGN_OR_RETURN(TextPair pair,
-                             ReadPair(item, "text_pairs[" + std::to_string(pairs.size()) + "]"));
-    pairs.push_back(std::move(pair));
+                             ReadPair(item, "text_pairs[" + std::to_string(call.pairs.size()) + "]"));
+    call.pairs.push_back(std::move(pair));
   }
-  return pairs;
+  RERANKD_ASSIGN_OR_RETURN(call.model, OptionalString(body, "model", ""));
+  RERANKD_ASSIGN_OR_RETURN(call.return_tokens, OptionalBool(body, "return_tokens", false));
+  RERANKD_RETURN_IF_ERROR(ReadTeiLimits(body, &call.limits));
+  return call;
 }
 
-Result<HttpReply> MakeTextPairsReply(const Answer& answer) {
+Result<HttpReply> MakeTextPairsReply(const Answer& answer, bool return_tokens) {
   RERANKD_ASSIGN_OR_RETURN(const std::vector<float> scores, RelevanceScores(answer.result, /*raw=*/false));
-  Json list = Json::array();
-  for (const float score : scores) list.push_back(ScoreJson(score));
+  Json body = {{"scores", Json::array()}};
+  for (const float score : scores) body["scores"].push_back(ScoreJson(score));
+  if (return_tokens) {
+    body["tokens"] = answer.result.tokens;
+    body["truncated"] = Json::array();
+    for (const uint8_t truncated : answer.result.truncated) body["truncated"].push_back(truncated != 0);
+  }
   HttpReply reply;
-  reply.body = Dump({{"scores", std::move(list)}});
+  reply.body = Dump(body);
   return reply;
 }
 
@@ -119,12 +135,15 @@ void Score(ScoreService& service, std::string_view route, HttpRequest& request, 
 }
 
 void ScoreTextPairs(const Call& call, const Json& body) {
-  Result<std::vector<TextPair>> pairs = ReadTextPairs(body);
-  if (!pairs.ok()) return call.Refuse({pairs.status()});
-  const Result<std::string> model = OptionalString(body, "model", "");
-  if (!model.ok()) return call.Refuse({model.status()});
-  SubmitRelevanceCall(call, *model, ScoreRequest::ForPairs(std::move(*pairs)),
-                      [](const Answer& answer, const ModelInfo&) { return MakeTextPairsReply(answer); });
+  Result<TextPairsCall> asked = ReadTextPairsCall(body);
+  if (!asked.ok()) return call.Refuse({asked.status()});
+  ScoreRequest score = ScoreRequest::ForPairs(std::move(asked->pairs));
+  score.pair_options = asked->limits.pair;
+  score.overflow = asked->limits.overflow;
+  SubmitRelevanceCall(call, asked->model, std::move(score),
+                      [return_tokens = asked->return_tokens](const Answer& answer, const ModelInfo&) {
+                        return MakeTextPairsReply(answer, return_tokens);
+                      });
 }
 
 }  // namespace rerankd::serving
