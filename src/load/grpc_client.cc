@@ -163,6 +163,11 @@ struct KserveProtocol {
   static void Read(const Response& response, const GrpcTarget&, const Work& work, Reply* reply) {
     if (response.raw_output_contents_size() > 0) {
       const std::string& bytes = response.raw_output_contents(0);
+      if (bytes.size() % sizeof(float) != 0) {
+        reply->outcome = Outcome::kGarbage;
+        reply->detail = fmt::format("{} bytes of FP32 scores", bytes.size());
+        return;
+      }
       reply->scores.resize(bytes.size() / sizeof(float));
       std::memcpy(reply->scores.data(), bytes.data(), reply->scores.size() * sizeof(float));
     } else if (response.outputs_size() > 0) {
