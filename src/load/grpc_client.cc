@@ -163,6 +163,11 @@ struct KserveProtocol {
   static void Read(const Response& response, const GrpcTarget&, const Work& work, Reply* reply) {
     if (response.raw_output_contents_size() > 0) {
       const std::string& bytes = response.raw_output_contents(0);
+      if (bytes.size() % sizeof(float) != 0) {
+        reply->outcome = Outcome::kGarbage;
+        reply->detail = fmt::format("{} bytes of FP32 scores", bytes.size());
+        return;
+      }
       reply->scores.resize(bytes.size() / sizeof(float));
       std::memcpy(reply->scores.data(), bytes.data(), reply->scores.size() * sizeof(float));
     } else if (response.outputs_size() > 0) {
@@ -260,8 +265,9 @@ Result<std::unique_ptr<Client>> MakeGrpcClient(std::string_view protocol, const 
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);
   arguments.SetInt("grpc.enable_http_proxy", 0);
-  const auto channel =
-      grpc::CreateCustomChannel(target.address, grpc::InsecureChannelCredentials(), arguments);
+  const auto credentials = target.authorities ? grpc::SslCredentials({*target.authorities, "", ""})
+                                              : grpc::InsecureChannelCredentials();
+  const auto channel = grpc::CreateCustomChannel(target.address, credentials, arguments);
   std::unique_ptr<Client> client;
   if (protocol == "rerankd")
     client = std::make_unique<GrpcClient<ReferenceProtocol>>(target, workload, channel);
