@@ -79,14 +79,16 @@ arm64:
 	ctest --test-dir build/aarch64 --output-on-failure -j $(JOBS)
 
 # What clients of every protocol, hostile ones, and faults do to a server built with the address sanitizer. Tests bound
-# its memory: what is freed may not wait in quarantine by the hundred megabytes.
+# its memory: what is freed may not wait in quarantine by the hundred megabytes. Left out: a server without descriptors,
+# for the sanitizer opens a pipe to look at an object's type, and without one takes every object for a wrong one.
 asan-e2e:
 	ASAN_OPTIONS=quarantine_size_mb=16 \
 	LSAN_OPTIONS=suppressions=$(CURDIR)/cmake/lsan.supp:print_suppressions=0 \
 	RERANKD_BIN=$(abspath build/asan/apps/rerankd/rerankd) build/venv/bin/python -m pytest -q \
 	  tests/e2e/test_http_protocol.py tests/e2e/test_hostile.py tests/e2e/test_faults.py tests/e2e/test_http_security.py \
 	  tests/e2e/test_http_routes.py tests/e2e/test_serve_http.py tests/e2e/test_serve_grpc.py tests/e2e/test_serve_tei_grpc.py \
-	  tests/e2e/test_scheduling.py tests/e2e/test_batching.py
+	  tests/e2e/test_scheduling.py tests/e2e/test_batching.py \
+	  --deselect tests/e2e/test_hostile.py::test_no_descriptors_left
 
 # In a build folder of its own: Clang cannot read the headers that GCC has precompiled.
 tidy:
