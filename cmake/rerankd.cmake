@@ -96,6 +96,7 @@ endfunction()
 # Optional backends: RERANKD_<NAME> is AUTO (built where the engine's package is found), ON (an error where it is not) or
 # OFF. Engines are looked for in RERANKD_ENGINES, the folder of Python packages that `make backends` fills.
 set(RERANKD_PLUGIN_DIR ${CMAKE_BINARY_DIR}/apps/rerankd/plugins)
+set(RERANKD_TEST_PLUGIN_DIR ${CMAKE_BINARY_DIR}/test-plugins)
 file(GLOB RERANKD_ENGINES_FOUND ${CMAKE_SOURCE_DIR}/build/backends-venv/lib/python3*/site-packages)
 set(RERANKD_ENGINES "${RERANKD_ENGINES_FOUND}" CACHE PATH "site-packages folder with torch, openvino and mlx")
 if(NOT RERANKD_ENGINES)
