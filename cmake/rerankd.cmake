@@ -129,8 +129,10 @@ function(rerankd_plugin name)
   set_target_properties(rerankd_plugin_${name} PROPERTIES PREFIX "" OUTPUT_NAME rerankd_${name} CXX_VISIBILITY_PRESET hidden
     LIBRARY_OUTPUT_DIRECTORY ${RERANKD_PLUGIN_DIR})
   # Its copies of our own code stay its own; libraries that its parts would use but it does not are not loaded.
-  target_link_options(rerankd_plugin_${name} PRIVATE LINKER:--exclude-libs,ALL LINKER:--as-needed)
-  if(NOT RERANKD_SANITIZE)
+  if(NOT APPLE)  # whose linker knows none of these, and leaves no symbol open by itself
+    target_link_options(rerankd_plugin_${name} PRIVATE LINKER:--exclude-libs,ALL LINKER:--as-needed)
+  endif()
+  if(NOT RERANKD_SANITIZE AND NOT APPLE)
     target_link_options(rerankd_plugin_${name} PRIVATE LINKER:-z,defs)
   endif()
   set_property(GLOBAL APPEND PROPERTY RERANKD_PLUGINS rerankd_plugin_${name})

@@ -16,7 +16,13 @@ namespace rerankd::ort {
 namespace {
 
 constexpr const char* kVariable = "RERANKD_ONNXRUNTIME";
+#ifdef __APPLE__
+constexpr const char* kLibrary = "libonnxruntime.1.dylib";
+constexpr const char* kUnversioned = "libonnxruntime.dylib";
+#else
 constexpr const char* kLibrary = "libonnxruntime.so.1";
+constexpr const char* kUnversioned = "libonnxruntime.so";
+#endif
 
 std::vector<std::string> Candidates() {
   const char* chosen = std::getenv(kVariable);
@@ -25,7 +31,7 @@ std::vector<std::string> Candidates() {
   if (const std::string folder = PluginFolder(); !folder.empty())
     candidates.push_back((std::filesystem::path(folder) / kLibrary).string());
   candidates.emplace_back(kLibrary);
-  candidates.emplace_back("libonnxruntime.so");
+  candidates.emplace_back(kUnversioned);
   return candidates;
 }
 
