@@ -96,6 +96,7 @@ endfunction()
 # Optional backends: RERANKD_<NAME> is AUTO (built where the engine's package is found), ON (an error where it is not) or
 # OFF. Engines are looked for in RERANKD_ENGINES, the folder of Python packages that `make backends` fills.
 set(RERANKD_PLUGIN_DIR ${CMAKE_BINARY_DIR}/apps/rerankd/plugins)
+set(RERANKD_TEST_PLUGIN_DIR ${CMAKE_BINARY_DIR}/test-plugins)
 file(GLOB RERANKD_ENGINES_FOUND ${CMAKE_SOURCE_DIR}/build/backends-venv/lib/python3*/site-packages)
 set(RERANKD_ENGINES "${RERANKD_ENGINES_FOUND}" CACHE PATH "site-packages folder with torch, openvino and mlx")
 if(NOT RERANKD_ENGINES)
@@ -128,8 +129,10 @@ function(rerankd_plugin name)
   set_target_properties(rerankd_plugin_${name} PROPERTIES PREFIX "" OUTPUT_NAME rerankd_${name} CXX_VISIBILITY_PRESET hidden
     LIBRARY_OUTPUT_DIRECTORY ${RERANKD_PLUGIN_DIR})
   # Its copies of our own code stay its own; libraries that its parts would use but it does not are not loaded.
-  target_link_options(rerankd_plugin_${name} PRIVATE LINKER:--exclude-libs,ALL LINKER:--as-needed)
-  if(NOT RERANKD_SANITIZE)
+  if(NOT APPLE)  # whose linker knows none of these, and leaves no symbol open by itself
+    target_link_options(rerankd_plugin_${name} PRIVATE LINKER:--exclude-libs,ALL LINKER:--as-needed)
+  endif()
+  if(NOT RERANKD_SANITIZE AND NOT APPLE)
     target_link_options(rerankd_plugin_${name} PRIVATE LINKER:-z,defs)
   endif()
   set_property(GLOBAL APPEND PROPERTY RERANKD_PLUGINS rerankd_plugin_${name})

@@ -7,15 +7,13 @@
 `describe` measures what does not depend on the machine's speed: distances to the native fp32 scores, Spearman with them, and
 with the bundled trained model nDCG@10 of the demo. Each `round` measures every row once, in turn, each in a fresh process
 (`rerankd bench --rounds 1`), on a quiet machine. Both keep what they have in OUT.json and write the table OUT.md anew. What is
-not here, or fails, becomes a row with its reason. Packages of backend compiled are made where they are missing, those of the
-bundled model in the copy of it that the tests use.
+not here, or fails, becomes a row with its reason. Packages of backend compiled are made where they are missing.
 """
 
 import argparse
 import json
 import pathlib
 import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -24,7 +22,6 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DATA = ROOT / "experiments" / "data"
-COPIES = ROOT / "build" / "compiled-models"  # of bundled models, as tests/backends/compile_models.sh makes them
 PYTHON = ROOT / "build" / "backends-venv" / "bin" / "python"
 ROWS = [("native", "fp32", ""), ("native", "bf16", ""), ("native", "int8", ""), ("onnx", "fp32", ""), ("onnx", "int8", ""),
         ("openvino", "fp32", ""), ("openvino", "bf16", ""), ("openvino", "int8", ""),
@@ -42,15 +39,13 @@ def run(command, **options):
     return done.stdout
 
 
-def packaged(model, precision, mode):
-    """A folder of the model with a package for the CPU."""
-    bundled = ROOT / "models" / model
-    folder = COPIES / model if bundled.is_dir() else pathlib.Path(model)
-    if not (folder / "compiled" / f"cpu-{precision}-{mode}.pt2").exists():
-        if bundled.is_dir():
-            shutil.copytree(bundled, folder, dirs_exist_ok=True)
-        run([PYTHON, ROOT / "tools" / "export" / "compile.py", folder, "--precision", precision, "--mode", mode])
-    return folder
+def provide_package(args, precision, mode):
+    """Makes sure that the model has a package for the CPU, where backend compiled looks for it."""
+    bundled = ROOT / "models" / args.model
+    folder = bundled if bundled.is_dir() else pathlib.Path(args.model)
+    out = pathlib.Path(args.rerankd).parent / "plugins" / "compiled" / args.model if bundled.is_dir() else folder / "compiled"
+    if not (out / f"cpu-{precision}-{mode}.pt2").exists():
+        run([PYTHON, ROOT / "tools" / "export" / "compile.py", folder, "--precision", precision, "--mode", mode, "--out", out])
 
 
 class Row:
@@ -64,8 +59,7 @@ class Row:
         self.options += ["--set", f"model.compile_mode={self.mode}"] if self.mode else []
 
     def flags(self, model):
-        folder = packaged(model, self.precision, self.mode) if self.backend == "compiled" else model
-        return ["--model", folder, *self.options]
+        return ["--model", model, *self.options]
 
     def scores(self, model, pairs):
         text = run([self.args.rerankd, "score", *self.flags(model)], input=pairs)
@@ -73,7 +67,8 @@ class Row:
 
     def describe(self, pairs, expected):
         try:
-            self.flags(self.args.model)  # what has to be compiled is no part of the time
+            if self.backend == "compiled":
+                provide_package(self.args, self.precision, self.mode)  # no part of the time
             start = time.monotonic()
             scores = self.scores(self.args.model, pairs)
             self.state["demo_seconds"] = time.monotonic() - start  # loading included

@@ -28,7 +28,7 @@ for package in ${failed[@]+"${failed[@]}"}; do echo "tools/backends.sh: could no
 [ "${2:-}" = --engines-only ] && exit 0
 
 if [ -x build/backends-venv/bin/python ] && build/backends-venv/bin/python -c "import torch" 2>/dev/null; then
-  tests/backends/compile_models.sh build/backends-venv/bin/python build/compiled-models ||
+  tests/backends/compile_models.sh build/backends-venv/bin/python "$build/apps/rerankd/plugins/compiled" ||
     echo "tools/backends.sh: no packages for backend compiled" >&2
 fi
 set -e

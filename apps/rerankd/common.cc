@@ -79,7 +79,8 @@ FetchProgress DownloadBar(bool enabled) {
 
 Status FetchMissingModels(const Settings& settings) {
   for (const InstanceSettings& instance : settings.instances)
-    RERANKD_RETURN_IF_ERROR(ProvideModel(instance.model, DownloadBar(true)).status());
+    RERANKD_RETURN_IF_ERROR(
+        ProvideModel(instance.model, UsesOf(settings, instance.model), DownloadBar(true)).status());
   return {};
 }
 

@@ -28,8 +28,12 @@ nlohmann::ordered_json DescribeMachine() {
 nlohmann::ordered_json DescribeBackends() {
   auto backends = nlohmann::ordered_json::array();
   for (const BackendDescription& backend : AvailableBackends()) {
-    nlohmann::ordered_json entry = {
-        {"name", backend.name}, {"devices", backend.devices}, {"details", backend.details}};
+    nlohmann::ordered_json entry = {{"name", backend.name},
+                                    {"state", backend.missing.empty() ? "ready"
+                                              : backend.broken        ? "broken"
+                                                                      : "missing"},
+                                    {"devices", backend.devices},
+                                    {"details", backend.details}};
     if (!backend.missing.empty()) {
       entry["missing"] = backend.missing;
       entry["get"] = backend.get;
@@ -71,20 +75,25 @@ void PrintFlat(const nlohmann::ordered_json& json, const std::string& prefix) {
   }
 }
 
+// What is here is shown even if the model that was asked for cannot run on it.
 Status RunInspect(const InspectFlags& flags) {
   RERANKD_ASSIGN_OR_RETURN(Settings settings, flags.config.Load());
-  RERANKD_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, StartEmbedded(std::move(settings)));
-  const nlohmann::ordered_json json = {{"version", RERANKD_VERSION},
-                                       {"machine", DescribeMachine()},
-                                       {"backends", DescribeBackends()},
-                                       {"model", DescribeModel(*engine)},
-                                       {"resident_bytes", ResidentBytes()}};
+  const auto engine = StartEmbedded(std::move(settings));
+  nlohmann::ordered_json json = {
+      {"version", RERANKD_VERSION}, {"machine", DescribeMachine()}, {"backends", DescribeBackends()}};
+  if (engine.ok()) {
+    json["model"] = DescribeModel(**engine);
+  } else {
+    json["error"] = engine.status().message();
+  }
+  json["resident_bytes"] = ResidentBytes();
   if (flags.json) {
     fmt::print("{}\n", json.dump(2));
   } else {
     PrintFlat(json, "");
   }
-  return {};
+  std::fflush(stdout);  // before the error
+  return engine.status();
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "backends/padded_backend.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cmath>
 #include <exception>
@@ -11,6 +13,29 @@
 #include "base/clock.h"
 
 namespace rerankd {
+namespace {
+
+// About what a rectangle needs at its peak: activations of one layer, its attention weights, a few copies of
+// each.
+size_t PeakBytes(const ModelConfig& config, int rows, int longest) {
+  const auto width = static_cast<size_t>(8 * config.hidden_size + 6 * config.intermediate_size);
+  const size_t attention = 3 * static_cast<size_t>(config.num_heads) * static_cast<size_t>(longest);
+  return static_cast<size_t>(rows) * static_cast<size_t>(longest) * (width + attention) * sizeof(float);
+}
+
+// Engines that run out of memory in the middle end the process (MLX, on a CPU) or give no result ever after
+// (OpenVINO, PyTorch): so they are asked only when it is there. Nothing is touched, which costs microseconds.
+bool HasMemory(size_t bytes) {
+  if (bytes == 0) return true;
+  void* block = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (block == MAP_FAILED) return false;
+  munmap(block, bytes);
+  return true;
+}
+
+constexpr const char* kLessMemory = "lower scheduler.batch_tokens or model.threads";
+
+}  // namespace
 
 PaddedBackend::PaddedBackend(BackendCaps caps, const ModelConfig& config)
     : caps_(std::move(caps)), config_(config) {
@@ -25,10 +50,10 @@ Status PaddedBackend::Warmup(std::span<const int> lengths) {
     const int length = std::clamp(wanted, 1, caps_.max_tokens);
     const std::vector<int32_t> ids(static_cast<size_t>(length), 0);
     const std::vector<uint8_t> types(static_cast<size_t>(length), 0);
-    for (const int rows : {1, std::max(1, caps_.batch_tokens / length)}) {
+    for (const size_t rows : {size_t{1}, Rows(length)}) {
       Batch batch;
-      for (int i = 0; i < rows; ++i) batch.Add({ids, types});
-      std::vector<float> logits(static_cast<size_t>(rows * caps_.num_labels));
+      for (size_t i = 0; i < rows; ++i) batch.Add({ids, types});
+      std::vector<float> logits(rows * static_cast<size_t>(caps_.num_labels));
       RERANKD_RETURN_IF_ERROR(Score(batch, CancelFlag(), logits, nullptr));
     }
   }
@@ -47,9 +72,10 @@ Status PaddedBackend::Score(const Batch& batch, const CancelFlag& cancel, std::s
   int64_t computed = 0;
   for (std::span<const int> rest = order_; !rest.empty();) {
     if (cancel.cancelled()) return Cancelled("cancelled while scoring");
-    const size_t fitting = static_cast<size_t>(caps_.batch_tokens) / batch[rest.front()].ids.size();
-    const std::span<const int> rows = rest.first(std::clamp<size_t>(fitting, 1, rest.size()));
+    const std::span<const int> rows =
+        rest.first(std::min(Rows(static_cast<int>(batch[rest.front()].ids.size())), rest.size()));
     Fill(batch, rows);
+    RERANKD_RETURN_IF_ERROR(CheckMemory());
     out_.assign(rows.size() * labels, std::numeric_limits<float>::quiet_NaN());
     RERANKD_RETURN_IF_ERROR(Note(RunGuarded(out_)));
     for (size_t r = 0; r < rows.size(); ++r)
@@ -60,6 +86,11 @@ Status PaddedBackend::Score(const Batch& batch, const CancelFlag& cancel, std::s
   }
   if (stats != nullptr) *stats = {ToMs(SteadyClock::Get().Now() - start), computed};
   return {};
+}
+
+size_t PaddedBackend::Rows(int longest) const {
+  const int fitting = std::max(1, caps_.batch_tokens / longest);
+  return static_cast<size_t>(caps_.max_rows > 0 ? std::min(fitting, caps_.max_rows) : fitting);
 }
 
 void PaddedBackend::Fill(const Batch& batch, std::span<const int> rows) {
@@ -78,19 +109,31 @@ void PaddedBackend::Fill(const Batch& batch, std::span<const int> rows) {
   }
 }
 
+std::string PaddedBackend::Failed() const {
+  return caps_.name + " failed on " + std::to_string(in_.rows) + " x " + std::to_string(in_.longest) +
+         " tokens: ";
+}
+
+// No failure of the engine, which has not been asked. Memory of another device is its own to count.
+Status PaddedBackend::CheckMemory() const {
+  const size_t bytes = caps_.device == "cpu" ? PeakBytes(config_, in_.rows, in_.longest) : 0;
+  if (HasMemory(bytes)) return {};
+  return ResourceExhausted(Failed() + "out of memory: about " + std::to_string(bytes >> 20) +
+                           " MiB are needed; " + kLessMemory);
+}
+
 Status PaddedBackend::RunGuarded(std::span<float> logits) {
-  const std::string what =
-      caps_.name + " failed on " + std::to_string(in_.rows) + " x " + std::to_string(in_.longest) + " tokens";
+  Status status;
   try {
-    RERANKD_RETURN_IF_ERROR(Run(in_, logits).WithContext(what));
-    if (std::all_of(logits.begin(), logits.end(), [](float logit) { return std::isfinite(logit); }))
-      return {};
-    return Internal(what + ": a logit is missing or not finite");
-  } catch (const std::bad_alloc&) {
-    return ResourceExhausted(what + ": out of memory; lower scheduler.batch_tokens");
+    status = Run(in_, logits);
   } catch (const std::exception& error) {
-    return Internal(what + ": " + error.what());
+    status = StatusOf(error);
   }
+  if (status.code() == Code::kResourceExhausted)
+    return ResourceExhausted(Failed() + "out of memory: " + status.message() + "; " + kLessMemory);
+  if (!status.ok()) return {status.code(), Failed() + status.message()};
+  if (std::all_of(logits.begin(), logits.end(), [](float logit) { return std::isfinite(logit); })) return {};
+  return Internal(Failed() + "a logit is missing or not finite");
 }
 
 Status PaddedBackend::Note(Status status) {
@@ -99,6 +142,31 @@ Status PaddedBackend::Note(Status status) {
     health_ =
         Unavailable(std::to_string(failures_) + " failures in a row, the last one: " + status.message());
   return status;
+}
+
+// Who says it: C++'s own and OpenVINO; PyTorch for CUDA and MPS, MLX for Metal; PyTorch for the CPU; MLX for
+// the CPU; ONNX Runtime for the CPU and CUDA; the system; OpenVINO for GPUs.
+bool MeansOutOfMemory(std::string_view message) {
+  constexpr std::string_view kWords[] = {"bad_alloc",
+                                         "bad allocation",
+                                         "out of memory",
+                                         "Out of memory",
+                                         "can't allocate memory",
+                                         "Unable to allocate",
+                                         "Failed to allocate memory",
+                                         "is smaller than requested bytes",
+                                         "Cannot allocate memory",
+                                         "CL_OUT_OF_RESOURCES",
+                                         "CL_MEM_OBJECT_ALLOCATION_FAILURE",
+                                         "ALLOC_FAILED"};
+  return std::any_of(std::begin(kWords), std::end(kWords),
+                     [&](std::string_view words) { return message.find(words) != std::string_view::npos; });
+}
+
+Status StatusOf(const std::exception& error) {
+  const bool memory =
+      dynamic_cast<const std::bad_alloc*>(&error) != nullptr || MeansOutOfMemory(error.what());
+  return memory ? ResourceExhausted(error.what()) : Internal(error.what());
 }
 
 bool HasVnni() {

@@ -6,6 +6,7 @@
 #include <exception>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/backend.h"
@@ -27,7 +28,7 @@ class PaddedBackend : public Backend {
  public:
   const BackendCaps& caps() const override { return caps_; }
   Status Warmup(std::span<const int> lengths) override;
-  // Looks at `cancel` before each rectangle: a running one cannot be stopped.
+  // Looks at `cancel` before each rectangle: a running one cannot be stopped. kResourceExhausted: no memory.
   Status Score(const Batch& batch, const CancelFlag& cancel, std::span<float> logits,
                BatchStats* stats) override;
   // Unhealthy for good once kMaxFailures rectangles in a row have failed: the device is lost.
@@ -46,7 +47,10 @@ class PaddedBackend : public Backend {
   void MarkUnhealthy(const std::string& reason) { health_ = Unavailable(reason); }
 
  private:
+  size_t Rows(int longest) const;  // of a full rectangle
   void Fill(const Batch& batch, std::span<const int> rows);
+  std::string Failed() const;  // "name failed on 3 x 40 tokens: "
+  Status CheckMemory() const;
   Status RunGuarded(std::span<float> logits);
   Status Note(Status status);
 
@@ -59,13 +63,18 @@ class PaddedBackend : public Backend {
   Status health_;
 };
 
-// The result of `make`, or what it throws as kFailedPrecondition with `context` in front.
+// What an engine throws, as a status: kResourceExhausted for a lack of memory, which engines tell in their
+// own words, else kInternal.
+Status StatusOf(const std::exception& error);
+bool MeansOutOfMemory(std::string_view message);
+
+// The result of `make`, or the status of what it throws with `context` in front.
 template <typename F>
 auto Caught(const std::string& context, F make) -> decltype(make()) {
   try {
     return make();
   } catch (const std::exception& error) {
-    return FailedPrecondition(context + ": " + error.what());
+    return StatusOf(error).WithContext(context);
   }
 }
 

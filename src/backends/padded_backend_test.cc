@@ -4,12 +4,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 #include <new>
 #include <stdexcept>
 
 namespace rerankd {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -25,11 +27,13 @@ ModelConfig Config() {
 // Logit 0 = sum of ids x (1 + type) under the mask, logit 1 = width of the rectangle.
 class SumBackend final : public PaddedBackend {
  public:
-  explicit SumBackend(int batch_tokens = 16) : PaddedBackend(Caps(batch_tokens), Config()) {}
+  explicit SumBackend(int batch_tokens = 16, const ModelConfig& config = Config(), int max_rows = 0)
+      : PaddedBackend(Caps(batch_tokens, max_rows), config) {}
 
   BackendUsage usage() const override { return {}; }
 
   std::vector<int> rows;         // of each rectangle
+  std::function<void()> fault;   // called in each rectangle
   bool silent = false;           // writes no logits and says that all is well
   int fail = 0;                  // so many next rectangles fail
   CancelFlag* cancel = nullptr;  // pulled in the first rectangle
@@ -38,6 +42,7 @@ class SumBackend final : public PaddedBackend {
   Status Run(const PaddedBatch& in, std::span<float> logits) override {
     rows.push_back(in.rows);
     if (cancel != nullptr) cancel->Cancel();
+    if (fault) fault();
     if (fail > 0 && fail-- % 2 == 0) throw std::runtime_error("the device said no");
     if (fail > 0) return Internal("broken");
     if (silent) return {};
@@ -56,10 +61,12 @@ class SumBackend final : public PaddedBackend {
   }
 
  private:
-  static BackendCaps Caps(int batch_tokens) {
+  static BackendCaps Caps(int batch_tokens, int max_rows) {
     BackendCaps caps;
     caps.name = "sum";
+    caps.device = "cpu";
     caps.batch_tokens = batch_tokens;
+    caps.max_rows = max_rows;
     return caps;
   }
 };
@@ -93,6 +100,17 @@ TEST(PaddedBackend, APairLongerThanTheBudgetRunsAlone) {
   std::vector<float> logits(4);
   ASSERT_TRUE(backend.Score(pairs.batch, CancelFlag(), logits, nullptr).ok());
   EXPECT_THAT(backend.rows, ElementsAre(1, 1));
+}
+
+TEST(PaddedBackend, NoRectangleHasMoreRowsThanTheEngineTakes) {
+  SumBackend backend(16, Config(), 3);
+  const Pairs pairs({2, 2, 2, 2, 2});
+  std::vector<float> logits(10);
+  ASSERT_TRUE(backend.Score(pairs.batch, CancelFlag(), logits, nullptr).ok());
+  EXPECT_THAT(backend.rows, ElementsAre(3, 2));
+  const int lengths[] = {2};
+  ASSERT_TRUE(backend.Warmup(lengths).ok());
+  EXPECT_THAT(backend.rows, ElementsAre(3, 2, 1, 3));
 }
 
 TEST(PaddedBackend, CapsTellTheSchedulerThatPaddingCosts) {
@@ -138,6 +156,66 @@ TEST(PaddedBackend, RecoversFromAFailureAndIsUnhealthyAfterThree) {
   }
   EXPECT_EQ(backend.health().code(), Code::kUnavailable);
   EXPECT_THAT(backend.health().message(), HasSubstr("3 failures in a row"));
+}
+
+TEST(PaddedBackend, ALackOfMemoryIsToldApartInEveryEnginesWords) {
+  SumBackend backend;
+  const Pairs pairs({2});
+  std::vector<float> logits(2);
+  const auto score = [&] { return backend.Score(pairs.batch, CancelFlag(), logits, nullptr); };
+  backend.fault = [] { throw std::bad_alloc(); };
+  EXPECT_EQ(score().code(), Code::kResourceExhausted);
+  EXPECT_THAT(score().message(), AllOf(HasSubstr("sum failed on 1 x 2 tokens: out of memory"),
+                                       HasSubstr("lower scheduler.batch_tokens")));
+  for (const char* words : {
+           "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you "
+           "tried "
+           "to allocate 4096 bytes. Error code 12 (Cannot allocate memory)",
+           "CUDA out of memory. Tried to allocate 2.00 GiB",
+           "MPS backend out of memory (MPS allocated: 1.00 GB)",
+           "[malloc_or_wait] Unable to allocate 4096 bytes.",
+           "BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer of size 4096",
+           "Exception from src/inference/src/cpp/infer_request.cpp:223: std::bad_alloc",
+           "clEnqueueNDRangeKernel, error code: -5 CL_OUT_OF_RESOURCES",
+       }) {
+    SumBackend other;
+    other.fault = [&] { throw std::runtime_error(words); };
+    const Status status = other.Score(pairs.batch, CancelFlag(), logits, nullptr);
+    EXPECT_EQ(status.code(), Code::kResourceExhausted) << words;
+    other.fault = nullptr;
+    EXPECT_TRUE(other.Score(pairs.batch, CancelFlag(), logits, nullptr).ok());  // it recovers
+  }
+  backend.fault = [] { throw std::runtime_error("a lack of ideas"); };
+  EXPECT_EQ(score().code(), Code::kInternal);
+}
+
+TEST(PaddedBackend, MemoryIsAskedForBeforeTheEngineIs) {
+  ModelConfig config = Config();
+  config.hidden_size = config.intermediate_size = 1 << 24;  // more than any address space holds
+  config.num_heads = 1 << 20;
+  config.max_positions = 1 << 14;
+  SumBackend backend(1 << 14, config);
+  std::vector<float> logits(2);
+  const std::vector<int32_t> ids(size_t{1} << 14, 1);
+  const std::vector<uint8_t> types(ids.size(), 0);
+  Batch batch;
+  batch.Add({ids, types});
+  for (int i = 0; i < 5; ++i) {
+    const Status status = backend.Score(batch, CancelFlag(), logits, nullptr);
+    EXPECT_EQ(status.code(), Code::kResourceExhausted);
+    EXPECT_THAT(status.message(), HasSubstr("MiB are needed; lower scheduler.batch_tokens"));
+  }
+  EXPECT_TRUE(backend.rows.empty());
+  EXPECT_TRUE(backend.health().ok());
+}
+
+TEST(Caught, TellsALackOfMemoryFromOtherFailures) {
+  const auto status = [](const std::function<void()>& fault) {
+    return Caught("engine", [&] { return fault(), Status(); });
+  };
+  EXPECT_EQ(status([] { throw std::bad_alloc(); }).ToString(), "RESOURCE_EXHAUSTED: engine: std::bad_alloc");
+  EXPECT_EQ(status([] { throw std::runtime_error("no"); }).ToString(), "INTERNAL: engine: no");
+  EXPECT_TRUE(status([] {}).ok());
 }
 
 TEST(PaddedBackend, AnEngineThatSilentlyDidNothingIsNoticed) {

@@ -14,7 +14,7 @@
 namespace rerankd {
 
 // Raised with every change of this header, core/backend.h, core/encoding.h, core/cancel.h or base/status.h.
-inline constexpr int32_t kPluginAbi = 2;
+inline constexpr int32_t kPluginAbi = 3;
 inline constexpr const char* kPluginToolchain = __VERSION__;
 
 struct PluginRequest {
@@ -32,6 +32,7 @@ struct PluginDescription {
   std::vector<std::string> devices;  // that work here
   std::string missing;               // exact reason why nothing works here; empty where something does
   std::string get;                   // how to get what is missing: a command or a sentence
+  bool broken = false;               // `missing` is a fault of something that is here, not an absence
 };
 
 // Lives as long as the process. One thread at a time.
@@ -39,7 +40,8 @@ class Plugin {
  public:
   virtual ~Plugin() = default;
   virtual PluginDescription Describe(const std::string& backend) = 0;
-  // Not warmed up. kFailedPrecondition: engine, device, precision or file that is not here.
+  // Not warmed up. kFailedPrecondition: engine, device, precision or file that is not here; what an engine
+  // throws is kInternal, a lack of memory kResourceExhausted.
   virtual Result<std::vector<std::unique_ptr<Backend>>> Make(const PluginRequest& request) = 0;
 };
 

@@ -1,5 +1,7 @@
 #include "engine/backend_registry.h"
 
+#include <exception>
+
 #include "backends/fake/fake_backend.h"
 #include "backends/native/native_backend.h"
 #include "base/text.h"
@@ -11,19 +13,18 @@ namespace rerankd {
 namespace {
 
 BackendDescription DescribePlugin(const PluginBackend& backend) {
-  BackendDescription description{std::string(backend.name), {}, "", "", ""};
+  const std::string name(backend.name), get(backend.get);
   const auto plugin = LoadPlugin(backend.plugin);
-  if (!plugin.ok()) {
-    description.missing = plugin.status().message();
-    description.get = std::string(backend.get);
-    return description;
+  if (!plugin.ok())
+    return {name, {}, "", plugin.status().message(), get, plugin.status().code() != Code::kNotFound};
+  try {
+    PluginDescription found = (*plugin)->Describe(name);
+    return {
+        name,        std::move(found.devices), std::move(found.details), std::move(found.missing), found.get,
+        found.broken};
+  } catch (const std::exception& error) {
+    return {name, {}, "", "its plugin cannot describe it: " + std::string(error.what()), get, true};
   }
-  PluginDescription found = (*plugin)->Describe(description.name);
-  description.devices = std::move(found.devices);
-  description.details = std::move(found.details);
-  description.missing = std::move(found.missing);
-  description.get = std::move(found.get);
-  return description;
 }
 
 std::string WhatThereIs() {
@@ -44,8 +45,8 @@ Status UnknownBackend(const std::string& name) {
 std::vector<BackendDescription> AvailableBackends() {
   const auto kernels = ChooseKernelsFromEnvironment();
   std::vector<BackendDescription> backends = {
-      {"native", {"cpu"}, kernels.ok() ? std::string((*kernels)->name) : kernels.status().message(), "", ""},
-      {"fake", {"cpu"}, "for tests: scores mean nothing", "", ""}};
+      {"native", {"cpu"}, kernels.ok() ? std::string((*kernels)->name) : kernels.status().message()},
+      {"fake", {"cpu"}, "for tests: scores mean nothing"}};
   for (const PluginBackend& backend : PluginBackends()) backends.push_back(DescribePlugin(backend));
   return backends;
 }
@@ -66,8 +67,12 @@ Result<BackendRegistry::Backends> BackendRegistry::MakeFromPlugin(const BackendR
                               "; get it with: " + std::string(backend->get) + "; " + WhatThereIs());
   // Backends that are named after their device need no other setting.
   const std::string device = settings.device == "cpu" ? std::string(backend->device) : settings.device;
-  return (*plugin)->Make({settings.backend, device, settings.precision, settings.compile_mode,
-                          settings.group_size, request.directory, request.workers});
+  try {
+    return (*plugin)->Make({settings.backend, device, settings.precision, settings.compile_mode,
+                            settings.group_size, request.directory, request.workers});
+  } catch (const std::exception& error) {
+    return Internal("backend '" + settings.backend + "': " + error.what());
+  }
 }
 
 Result<BackendRegistry::Backends> BackendRegistry::MakeNative(const BackendRequest& request) {

@@ -4,13 +4,13 @@
 #include <atomic>
 #include <future>
 #include <map>
-#include <thread>
 #include <utility>
 
 #include "base/cpu.h"
 #include "base/log.h"
 #include "engine/backend_registry.h"
 #include "engine/model_source.h"
+#include "engine/warm_up.h"
 #include "kernels/dispatch.h"
 #include "kernels/peak.h"
 #include "scheduler/overflow.h"
@@ -72,7 +72,8 @@ class LocalEngine final : public Engine {
 // `settings.tokenizer_pool.model_name` replaces the tokenizer of every model.
 Result<std::shared_ptr<const Tokenizer>> TokenizerFor(const Settings& settings, const std::string& model) {
   const std::string& other = settings.tokenizer_pool.model_name;
-  RERANKD_ASSIGN_OR_RETURN(const std::string directory, ProvideModel(other.empty() ? model : other, {}));
+  RERANKD_ASSIGN_OR_RETURN(const std::string directory,
+                           ProvideModel(other.empty() ? model : other, UsesOf(settings, model), {}));
   RERANKD_ASSIGN_OR_RETURN(std::shared_ptr<const Tokenizer> tokenizer, LoadTokenizer(directory));
   return tokenizer;
 }
@@ -80,7 +81,7 @@ Result<std::shared_ptr<const Tokenizer>> TokenizerFor(const Settings& settings, 
 Result<LoadedModel> LoadModel(const Settings& settings, const std::string& name) {
   LoadedModel model;
   model.info.name = name;
-  RERANKD_ASSIGN_OR_RETURN(model.info.directory, ProvideModel(name, {}));
+  RERANKD_ASSIGN_OR_RETURN(model.info.directory, ProvideModel(name, UsesOf(settings, name), {}));
   RERANKD_ASSIGN_OR_RETURN(model.config, LoadModelConfig(model.info.directory));
   model.info.num_labels = model.config.num_labels;
   model.info.labels = model.config.labels;
@@ -153,22 +154,6 @@ std::vector<int> ShareThreads(const std::vector<InstanceSettings>& instances) {
     threads.push_back(asked > 0 ? asked : std::max(share, 1));
   }
   return threads;
-}
-
-// All backends at once: each touches its own memory.
-Status WarmUp(const std::vector<std::unique_ptr<Backend>>& backends, int max_length) {
-  std::vector<int> lengths;
-  constexpr int kLongest = 256;
-  for (const int length : {16, 64})
-    if (length < max_length) lengths.push_back(length);
-  lengths.push_back(std::min(max_length, kLongest));
-  std::vector<Status> statuses(backends.size());
-  std::vector<std::thread> threads;
-  for (size_t i = 0; i < backends.size(); ++i)
-    threads.emplace_back([&, i] { statuses[i] = backends[i]->Warmup(lengths); });
-  for (std::thread& thread : threads) thread.join();
-  for (const Status& status : statuses) RERANKD_RETURN_IF_ERROR(status.WithContext("warm-up"));
-  return {};
 }
 
 // Without workers where no backend is wanted.

@@ -74,8 +74,9 @@ struct BackendDescription {
   std::string name;                  // the value of model.backend
   std::vector<std::string> devices;  // the values of model.device that work here
   std::string details;               // ISA, engine version
-  std::string missing;               // exact reason why it cannot run here; empty where it can
-  std::string get;                   // command or sentence that gets what is missing
+  std::string missing = "";          // exact reason why it cannot run here; empty where it can
+  std::string get = "";              // command or sentence that gets what is missing
+  bool broken = false;               // `missing` is a fault of something that is here, not an absence
 };
 std::vector<BackendDescription> AvailableBackends();
 

@@ -222,6 +222,18 @@ TEST(Engine, PassesTheFakeDevicesOptionsOn) {
   EXPECT_THAT(result.status().message(), AllOf(HasSubstr("fake-0"), HasSubstr("scripted failure")));
 }
 
+TEST(Engine, ALackOfMemoryIsNoInternalErrorAndTheInstanceGoesOn) {
+  Settings settings = TinySettings("fake", "fake:out_of_memory_every=2");
+  settings.instances[0].threads = 1;
+  const auto engine = Make(settings);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(engine->Score(ScoreRequest::ForQuery("q", {"d"})).ok());
+    const Status status = engine->Score(ScoreRequest::ForQuery("q", {"d"})).status();
+    EXPECT_EQ(status.code(), Code::kResourceExhausted);
+    EXPECT_THAT(status.message(), AllOf(HasSubstr("fake-0"), HasSubstr("scripted lack of memory")));
+  }
+}
+
 TEST(Engine, TokenizationOnlyNeedsNoBackend) {
   Settings settings = TinySettings("onnx");
   settings.pipeline_mode = "tokenization_only";

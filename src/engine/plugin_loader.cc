@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <filesystem>
 
 #include "base/text.h"
@@ -38,7 +39,11 @@ Result<Plugin*> Open(const std::string& path) {
   if (std::strcmp(entry.toolchain, kPluginToolchain) != 0)
     return FailedPrecondition("plugin " + path + " was compiled by " + entry.toolchain +
                               ", this rerankd by " + kPluginToolchain + ": build both together");
-  return &entry.plugin();
+  try {
+    return &entry.plugin();
+  } catch (const std::exception& error) {
+    return FailedPrecondition("plugin " + path + " cannot start: " + error.what());
+  }
 }
 
 }  // namespace
@@ -72,7 +77,7 @@ Result<Plugin*> LoadPlugin(std::string_view plugin) {
     const std::string path = (fs::path(folder) / file).string();
     if (fs::exists(path)) return Open(path);
   }
-  return FailedPrecondition("no " + file + " in " + Join(folders, ", "));
+  return NotFound("no " + file + " in " + Join(folders, ", "));
 }
 
 }  // namespace rerankd

@@ -27,8 +27,8 @@ const PluginBackend* FindPluginBackend(std::string_view name);
 std::vector<std::string> PluginFolders();
 
 // The plugin "onnx" from rerankd_onnx.so in the first folder that has it; it stays loaded.
-// kFailedPrecondition: no such file, it cannot be loaded (the loader's words), or it belongs to another
-// build.
+// kNotFound: no such file. kFailedPrecondition: it is there but cannot be loaded (the loader's words),
+// belongs to another build, or throws when it starts.
 Result<Plugin*> LoadPlugin(std::string_view plugin);
 
 }  // namespace rerankd

@@ -124,7 +124,9 @@ class Puller {
       RERANKD_RETURN_IF_ERROR(options_.check_config((snapshot / "config.json").string()));
     for (const std::string_view file : kSmallFiles)
       if (info_.Has(file)) RERANKD_RETURN_IF_ERROR(Fetch(std::string(file)));
-    RERANKD_RETURN_IF_ERROR(FetchWeights(snapshot));
+    if (options_.more_files)
+      for (const std::string& file : options_.more_files(info_.files)) RERANKD_RETURN_IF_ERROR(Fetch(file));
+    RERANKD_RETURN_IF_ERROR(FetchWeights(snapshot));  // last: with them the model is whole
     RERANKD_RETURN_IF_ERROR(cache_.WriteRef(model_.revision, info_.commit));
     return snapshot.string();
   }

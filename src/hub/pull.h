@@ -6,6 +6,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/status.h"
 #include "hub/model_directory.h"
@@ -26,6 +27,8 @@ struct HubSettings {
 struct PullOptions {
   // Looks at config.json before any weights are fetched; not OK ends the pull with that status.
   std::function<Status(const std::string& config_path)> check_config;
+  // Which of the repository's files are wanted besides those of every model.
+  std::function<std::vector<std::string>(const std::vector<std::string>& files)> more_files;
   // Called now and then while a file is fetched. total is 0 while unknown.
   std::function<void(const std::string& file, int64_t done, int64_t total)> progress;
 };

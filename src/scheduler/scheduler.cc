@@ -24,7 +24,9 @@ void Scatter(const MicroBatch& batch, std::span<const float> logits, int num_lab
 // What the caller of a request whose micro-batch failed reads.
 Status Blame(const Status& status, const std::string& backend, const Job& first) {
   if (status.code() == Code::kCancelled && first.request.cancel.cancelled()) return status;
-  return Internal("backend " + backend + " failed: " + status.message());
+  const std::string message = "backend " + backend + " failed: " + status.message();
+  // Out of memory: the same request may work later, or in smaller pieces.
+  return status.code() == Code::kResourceExhausted ? ResourceExhausted(message) : Internal(message);
 }
 
 Status CheckInstances(const std::vector<SchedulerInstance>& instances, PipelineMode mode) {

@@ -47,6 +47,19 @@ def test_a_failing_backend_costs_one_request(rerankd, stubs):
         assert served.http("GET", "/ready")[0] == 200
 
 
+def test_a_lack_of_memory_may_be_tried_again(rerankd, stubs):
+    messages, services = stubs
+    with Served(rerankd, "--backend", "fake", "--device", "fake:out_of_memory_every=1", "--threads", "1") as served:
+        status, headers, body = served.http("POST", "/rerank", BODY)
+        assert status == 429 and b"scripted lack of memory" in body
+        assert int(headers["retry-after"]) >= 1
+        with pytest.raises(grpc.RpcError) as error:
+            services.InferenceServiceStub(served.channel).Infer(
+                messages.InferRequest(pairs=[messages.QueryDocPair(query="q", document="d")]), timeout=20)
+        assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert served.http("GET", "/ready")[0] == 200
+
+
 def test_a_lost_backend_is_used_no_more(rerankd):
     with Served(rerankd, "--backend", "fake", "--device", "fake:lost_after=4", "--threads", "1") as served:
         codes = [served.http("POST", "/rerank", BODY)[0] for _ in range(8)]

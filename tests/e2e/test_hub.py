@@ -59,6 +59,48 @@ def test_pull_fetches_what_is_needed_and_nothing_else(run, hub, tmp_path):
     assert len(hub.downloads("model.safetensors")) == again
 
 
+# What a repository with files for other engines has; the best for int8 depends on the CPU.
+ENGINE_FILES = {f"onnx/{name}": name.encode() * 2000 for name in (
+    "model.onnx", "model.onnx_data", "model_fp16.onnx", "model_quint8_avx2.onnx", "model_qint8_avx512_vnni.onnx", "model_O3.onnx")} | {
+    f"openvino/{name}": name.encode() for name in (
+        "openvino_model.xml", "openvino_model.bin", "openvino_model_qint8_quantized.xml", "openvino_model_qint8_quantized.bin")}  # fmt: skip
+
+
+@pytest.mark.parametrize(("backend", "precision", "files"), [
+    ("onnx", "fp32", {"onnx/model.onnx", "onnx/model.onnx_data"}),
+    ("tensorrt", "fp16", {"onnx/model_fp16.onnx"}),
+    ("onnx", "int8", {"onnx/model_quint8_avx2.onnx", "onnx/model_qint8_avx512_vnni.onnx"}),
+    ("openvino", "fp32", {"openvino/openvino_model.xml", "openvino/openvino_model.bin"}),
+    ("openvino", "int8", {"openvino/openvino_model_qint8_quantized.xml", "openvino/openvino_model_qint8_quantized.bin"}),
+])  # fmt: skip
+def test_the_files_of_an_engine_are_pulled_for_its_backend(run, hub, backend, precision, files):
+    hub.repos[REPO] = {**model_files(), **ENGINE_FILES}
+    done = run("pull", REPO, "--backend", backend, "--precision", precision)
+    assert done.returncode == 0 and "none of" not in done.stderr, done.stderr
+    snapshot = pathlib.Path(done.stdout.strip())
+    pulled = {str(p.relative_to(snapshot)) for folder in ("onnx", "openvino") for p in snapshot.glob(f"{folder}/*")}
+    if (backend, precision) == ("onnx", "int8"):
+        assert len(pulled) == 1 and pulled < files
+    else:
+        assert pulled == files
+    assert all((snapshot / name).read_bytes() == ENGINE_FILES[name] for name in pulled)
+
+
+def test_a_model_that_is_fetched_when_it_is_needed_comes_with_the_file_of_its_backend(run, hub, tmp_path):
+    hub.repos[REPO] = {**model_files(), **ENGINE_FILES}
+    run("score", "--model", REPO, "--backend", "openvino", "--precision", "int8", stdin="a\tb\n")  # runs where its engine is
+    assert (tmp_path / f"cache/models--org--reranker/snapshots/{COMMIT}/openvino/openvino_model_qint8_quantized.bin").exists()
+    assert not hub.downloads("openvino_model.xml") and not hub.downloads("model.onnx")
+
+
+def test_a_repository_without_a_file_for_the_backend_says_so(run):
+    done = run("pull", REPO, "--backend", "openvino", "--precision", "int8")
+    assert done.returncode == 0
+    assert "none of openvino/openvino_model_qint8_quantized.xml" in done.stderr and "runs its weights" in done.stderr
+    wrong = run("pull", REPO, "--backend", "onix")
+    assert wrong.returncode != 0 and "onix" in wrong.stderr
+
+
 def test_a_model_by_its_name_is_pulled_and_scored(run, hub):
     first = run("score", "--model", REPO, stdin="a\tb\n")
     assert first.returncode == 0, first.stderr

@@ -49,10 +49,10 @@ Result<double> ParseNumber(std::string_view key, std::string_view text) {
 Status SetOption(std::string_view key, double value, FakeOptions* options) {
   const int integer = static_cast<int>(value);
   const std::vector<std::pair<std::string, int*>> integers = {
-      {"fail_every", &options->fail_every},    {"nan_every", &options->nan_every},
-      {"lost_after", &options->lost_after},    {"num_labels", &options->num_labels},
-      {"max_tokens", &options->max_tokens},    {"max_rows", &options->max_rows},
-      {"batch_tokens", &options->batch_tokens}};
+      {"fail_every", &options->fail_every}, {"out_of_memory_every", &options->out_of_memory_every},
+      {"nan_every", &options->nan_every},   {"lost_after", &options->lost_after},
+      {"num_labels", &options->num_labels}, {"max_tokens", &options->max_tokens},
+      {"max_rows", &options->max_rows},     {"batch_tokens", &options->batch_tokens}};
   std::vector<std::string> names = {"ms_per_token", "ms_per_batch", "padded"};
   for (const auto& [name, field] : integers) {
     if (name == key) return *field = integer, Status();
@@ -122,6 +122,8 @@ Status FakeBackend::Score(const Batch& batch, const CancelFlag& cancel, std::spa
   if (!Wait(ms, cancel)) return Cancelled("cancelled while scoring");
   if (options_.fail_every > 0 && calls_ % options_.fail_every == 0)
     return Internal("scripted failure of call " + std::to_string(calls_));
+  if (options_.out_of_memory_every > 0 && calls_ % options_.out_of_memory_every == 0)
+    return ResourceExhausted("scripted lack of memory of call " + std::to_string(calls_));
   size_t at = 0;
   for (const EncodedPair& pair : batch.pairs())
     for (int label = 0; label < caps_.num_labels; ++label) logits[at++] = FakeLogit(pair.ids, label);

@@ -17,9 +17,10 @@ namespace rerankd {
 struct FakeOptions {
   double ms_per_token = 0;  // of cost: computed tokens, padding included
   double ms_per_batch = 0;
-  int fail_every = 0;  // every n-th Score of an instance fails; 0 = never
-  int nan_every = 0;   // every n-th Score of an instance gives its first pair NaN; 0 = never
-  int lost_after = 0;  // after n Scores of an instance it fails for good and is unhealthy; 0 = never
+  int fail_every = 0;           // every n-th Score of an instance fails; 0 = never
+  int out_of_memory_every = 0;  // every n-th Score of an instance finds no memory; 0 = never
+  int nan_every = 0;            // every n-th Score of an instance gives its first pair NaN; 0 = never
+  int lost_after = 0;           // after n Scores of an instance it fails for good and is unhealthy; 0 = never
   bool padded = false;
   int num_labels = 1;
   int max_tokens = 512;

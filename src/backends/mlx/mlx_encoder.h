@@ -34,7 +34,6 @@ class MlxEncoder {
   // the calling thread.
   mlx::core::array Forward(const PaddedBatch& in, mlx::core::Stream stream) const;
 
-  const ModelConfig& config() const { return config_; }
   mlx::core::Device device() const { return engine_.device; }
   int64_t bytes() const { return engine_.bytes; }  // of the weights
 

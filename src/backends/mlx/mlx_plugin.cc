@@ -5,10 +5,7 @@
 #include <mlx/version.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
-#include <new>
-#include <string_view>
 
 #include "backends/mlx/mlx_encoder.h"
 
@@ -72,27 +69,6 @@ BackendCaps CapsOf(const PluginRequest& request, const MlxPrecision& precision) 
   return caps;
 }
 
-// About what a rectangle needs at its peak: activations of one layer, its attention weights, a few copies of
-// each.
-size_t PeakBytes(const ModelConfig& config, const PaddedBatch& in) {
-  const auto rows = static_cast<size_t>(in.rows), longest = static_cast<size_t>(in.longest);
-  const auto width = static_cast<size_t>(8 * config.hidden_size + 6 * config.intermediate_size);
-  const size_t attention = 3 * static_cast<size_t>(config.num_heads) * longest;
-  return rows * longest * (width + attention) * sizeof(float);
-}
-
-// MLX's allocator for the CPU hands out what malloc returns, null too, and the process ends: so memory is
-// asked for beforehand. volatile: a compiler may leave out an allocation that nobody uses.
-Status CheckMemory(size_t bytes) {
-  void* (*volatile allocate)(size_t) = std::malloc;
-  void* block = allocate(bytes);
-  if (block == nullptr)
-    return ResourceExhausted("out of memory: " + std::to_string(bytes >> 20) +
-                             " MB are needed; lower scheduler.batch_tokens");
-  std::free(block);
-  return {};
-}
-
 class MlxBackend final : public PaddedBackend {
  public:
   MlxBackend(BackendCaps caps, const ModelConfig& config, std::shared_ptr<const MlxEncoder> encoder,
@@ -107,18 +83,9 @@ class MlxBackend final : public PaddedBackend {
 
  protected:
   Status Run(const PaddedBatch& in, std::span<float> logits) override {
-    if (encoder_->device() == mx::Device::cpu)
-      RERANKD_RETURN_IF_ERROR(CheckMemory(PeakBytes(encoder_->config(), in)));
     // A stream of this thread, so that workers run side by side.
     const mx::array out = encoder_->Forward(in, mx::default_stream(encoder_->device()));
-    try {
-      mx::eval(out);  // returns when the device has finished
-    } catch (const std::exception& error) {
-      // Its own words for a lack of memory: "[malloc_or_wait] Unable to allocate 123 bytes."
-      if (std::string_view(error.what()).find("Unable to allocate") != std::string_view::npos)
-        throw std::bad_alloc();
-      throw;
-    }
+    mx::eval(out);  // returns when the device has finished
     if (out.size() != logits.size())
       return Internal("the encoder gives " + std::to_string(out.size()) + " values; " +
                       std::to_string(logits.size()) + " logits were expected");

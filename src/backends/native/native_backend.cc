@@ -73,10 +73,11 @@ class NativeBackend final : public Backend {
   const BackendCaps& caps() const override { return caps_; }
 
   // Every page of the workspace that these lengths need is touched, and the weights come into the cache.
-  // Nothing is made for a length: what one full micro-batch of the longest pairs touches is all there is.
+  // Nothing is made for a length: what one full micro-batch touches is all that most requests need.
   Status Warmup(std::span<const int> lengths) override {
     if (lengths.empty()) return {};
-    const int longest = std::clamp(*std::max_element(lengths.begin(), lengths.end()), 1, caps_.max_tokens);
+    const int longest = std::clamp(*std::max_element(lengths.begin(), lengths.end()), 1,
+                                   std::min(caps_.max_tokens, kBatchTokens));
     const std::vector<int32_t> ids(static_cast<size_t>(longest), 0);
     const std::vector<uint8_t> types(ids.size(), 0);
     Batch batch;

@@ -5,6 +5,8 @@
 #include <iterator>
 #include <map>
 
+#include "backends/engine_files.h"
+#include "backends/onnx/provider_options.h"
 #include "backends/padded_backend.h"
 #include "base/text.h"
 #include "model/bert_onnx.h"
@@ -14,41 +16,18 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Best first. Signed weights saturate in the 8-bit products of AVX2: exact only with VNNI.
-std::vector<std::string> Int8Files() {
-  std::vector<std::string> files = {"model_quint8_avx2.onnx", "model_quantized.onnx", "model_int8.onnx",
-                                    "model_uint8.onnx"};
-  if (HasVnni()) files.insert(files.begin(), {"model_qint8_avx512_vnni.onnx", "model_qint8_avx512.onnx"});
-#if defined(__aarch64__)
-  files.insert(files.begin(), "model_qint8_arm64.onnx");
-#endif
-  return files;
-}
-
-std::vector<std::string> FilesFor(const std::string& precision) {
-  if (precision == "fp32") return {"model.onnx"};
-  if (precision == "int8") return Int8Files();
-  if (precision == "fp16") return {"model_fp16.onnx"};
-  if (precision == "bf16") return {"model_bf16.onnx"};
-  return {"model_q4.onnx"};
-}
-
-// "cuda" or "cuda:N" -> N.
-std::string CudaIndex(const std::string& device) {
-  const size_t colon = device.find(':');
-  return colon == std::string::npos ? "0" : device.substr(colon + 1);
+// Calls an Update…ProviderOptions function of the C API.
+template <typename Update, typename Options>
+Status Set(const Runtime& runtime, Options* options, const ProviderOptions& values) {
+  std::vector<const char*> keys, texts;
+  for (const auto& [key, value] : values) {
+    keys.push_back(key.c_str());
+    texts.push_back(value.c_str());
+  }
+  return runtime.Call<Update>(options, keys.data(), texts.data(), keys.size());
 }
 
 }  // namespace
-
-std::string FindOnnxFile(const std::string& directory, const std::string& precision) {
-  for (const std::string& name : FilesFor(precision)) {
-    for (const fs::path& folder : {fs::path(directory) / "onnx", fs::path(directory)}) {
-      if (fs::exists(folder / name)) return (folder / name).string();
-    }
-  }
-  return "";
-}
 
 Result<std::shared_ptr<const OnnxModel>> OnnxModel::Load(const Runtime& runtime,
                                                          const PluginRequest& request) {
@@ -70,7 +49,7 @@ Status OnnxModel::Open(const PluginRequest& request) {
 }
 
 Status OnnxModel::OpenSession(const PluginRequest& request, const SessionOptions* options) {
-  const std::string file = FindOnnxFile(request.directory, precision_);
+  const std::string file = FindEngineFile(request.directory, request.backend, precision_);
   if (!file.empty()) {
     details_ += ", " + fs::path(file).filename().string();
     bytes_ = static_cast<int64_t>(fs::file_size(file));
@@ -91,9 +70,11 @@ Result<std::string> OnnxModel::Export(const PluginRequest& request) const {
   // TensorRT chooses half arithmetic itself.
   const bool engine_halves = request.backend == "tensorrt" && precision_ == "fp16";
   if (precision_ != "fp32" && precision_ != "int8" && !engine_halves)
-    return FailedPrecondition("precision '" + precision_ + "' of backend " + request.backend + ": " +
-                              request.directory + " has none of " + Join(FilesFor(precision_), ", ") +
-                              " (there or in its folder onnx); from the weights it makes fp32 and int8");
+    return FailedPrecondition(
+        "precision '" + precision_ + "' of backend " + request.backend + ": " + request.directory +
+        " has none of " + Join(EngineFiles(request.backend, precision_), ", ") +
+        "; from the weights it makes fp32 and int8; `rerankd pull MODEL --backend " + request.backend +
+        " --precision " + precision_ + "` gets such a file if the repository has one");
   RERANKD_ASSIGN_OR_RETURN(const TensorSource source, TensorSource::Open(request.directory, config_));
   const auto products = precision_ == "int8" ? OnnxProducts::kInt8 : OnnxProducts::kFloat;
   return BertOnnxModel(config_, source, {.products = products, .unsigned_codes = !HasVnni()});
@@ -161,10 +142,12 @@ Status OnnxModel::AddCuda(const std::string& device, SessionOptions* options) {
   details_ += ", CUDA";
   Handle<CudaOptions, ReleaseCUDAProviderOptions> cuda(runtime_);
   RERANKD_RETURN_IF_ERROR(runtime_.Call<CreateCUDAProviderOptions>(cuda.out()));
-  const std::string index = CudaIndex(device);
-  const char* key = "device_id";
-  const char* value = index.c_str();
-  RERANKD_RETURN_IF_ERROR(runtime_.Call<UpdateCUDAProviderOptions>(cuda.get(), &key, &value, size_t{1}));
+  RERANKD_RETURN_IF_ERROR(
+      Set<UpdateCUDAProviderOptions>(runtime_, cuda.get(), {{"device_id", CudaIndex(device)}}));
+  // fp32 has 24 bits, of which the provider keeps 11 unless told (since 1.18: an older one decides by
+  // itself).
+  if (!Set<UpdateCUDAProviderOptions>(runtime_, cuda.get(), {{"use_tf32", "0"}}).ok())
+    details_ += " with TF32 as it likes";
   return runtime_.Call<SessionOptionsAppendExecutionProvider_CUDA_V2>(options, cuda.get());
 }
 
@@ -175,11 +158,10 @@ Status OnnxModel::AddTensorRt(const PluginRequest& request, SessionOptions* opti
   details_ += ", TensorRT";
   Handle<TensorRtOptions, ReleaseTensorRTProviderOptions> tensorrt(runtime_);
   RERANKD_RETURN_IF_ERROR(runtime_.Call<CreateTensorRTProviderOptions>(tensorrt.out()));
-  const std::string index = CudaIndex(request.device);
-  const char* keys[] = {"device_id", "trt_fp16_enable"};
-  const char* values[] = {index.c_str(), precision_ == "fp16" ? "1" : "0"};
-  RERANKD_RETURN_IF_ERROR(
-      runtime_.Call<UpdateTensorRTProviderOptions>(tensorrt.get(), keys, values, std::size(keys)));
+  const std::string cache = TensorRtCache();
+  if (!cache.empty()) fs::create_directories(cache);
+  RERANKD_RETURN_IF_ERROR(Set<UpdateTensorRTProviderOptions>(
+      runtime_, tensorrt.get(), TensorRtSettings(request.device, precision_, config_.max_positions, cache)));
   RERANKD_RETURN_IF_ERROR(
       runtime_.Call<SessionOptionsAppendExecutionProvider_TensorRT_V2>(options, tensorrt.get()));
   return AddCuda(request.device, options);

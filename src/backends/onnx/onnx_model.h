@@ -51,9 +51,6 @@ class OnnxModel {
   bool half_output_ = false;
 };
 
-// The file of a model folder for a precision, by the names that Hugging Face repositories use; empty: none.
-std::string FindOnnxFile(const std::string& directory, const std::string& precision);
-
 // Why a device does not work: the providers that the library was built with.
 std::string MissingProvider(const Runtime& runtime, const std::string& provider);
 

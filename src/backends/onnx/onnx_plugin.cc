@@ -3,6 +3,7 @@
 #include <span>
 
 #include "backends/onnx/onnx_model.h"
+#include "backends/onnx/provider_options.h"
 #include "backends/padded_backend.h"
 #include "backends/plugin.h"
 #include "weights/float_convert.h"
@@ -23,6 +24,7 @@ BackendCaps CapsOf(const OnnxModel& model, const PluginRequest& request) {
   caps.precision = model.precision();
   caps.details = model.details();
   caps.batch_tokens = request.device == "cpu" ? kCpuRectangle : kGpuRectangle;
+  if (request.backend == "tensorrt") caps.max_rows = TensorRtRows(model.config().max_positions);
   return caps;
 }
 
@@ -101,7 +103,8 @@ class OnnxPlugin final : public Plugin {
  public:
   PluginDescription Describe(const std::string& backend) override {
     const auto runtime = Runtime::Get();
-    if (!runtime.ok()) return {"", {}, runtime.status().message(), kGetRuntime};
+    if (!runtime.ok())
+      return {"", {}, runtime.status().message(), kGetRuntime, runtime.status().code() != Code::kNotFound};
     const Runtime& ort = **runtime;
     PluginDescription description;
     description.details = "ONNX Runtime " + ort.version();
@@ -121,8 +124,14 @@ class OnnxPlugin final : public Plugin {
   }
 
   Result<std::vector<std::unique_ptr<Backend>>> Make(const PluginRequest& request) override {
-    RERANKD_ASSIGN_OR_RETURN(const Runtime* runtime, Runtime::Get());
-    RERANKD_ASSIGN_OR_RETURN(const auto model, OnnxModel::Load(*runtime, request));
+    return Caught("ONNX Runtime, " + request.directory, [&] { return MakeUnguarded(request); });
+  }
+
+ private:
+  static Result<std::vector<std::unique_ptr<Backend>>> MakeUnguarded(const PluginRequest& request) {
+    const auto runtime = Runtime::Get();
+    if (!runtime.ok()) return FailedPrecondition(runtime.status().message());
+    RERANKD_ASSIGN_OR_RETURN(const auto model, OnnxModel::Load(**runtime, request));
     std::vector<std::unique_ptr<Backend>> backends;
     for (int i = 0; i < request.workers; ++i) {
       auto backend = std::make_unique<OnnxBackend>(model, request);

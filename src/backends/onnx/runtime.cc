@@ -3,26 +3,35 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 
+#include "backends/engine_files.h"
+#include "backends/padded_backend.h"
 #include "base/text.h"
 
 namespace rerankd::ort {
 namespace {
 
 constexpr const char* kVariable = "RERANKD_ONNXRUNTIME";
+#ifdef __APPLE__
+constexpr const char* kLibrary = "libonnxruntime.1.dylib";
+constexpr const char* kUnversioned = "libonnxruntime.dylib";
+#else
 constexpr const char* kLibrary = "libonnxruntime.so.1";
+constexpr const char* kUnversioned = "libonnxruntime.so";
+#endif
 
 std::vector<std::string> Candidates() {
   const char* chosen = std::getenv(kVariable);
   if (chosen != nullptr && *chosen != '\0') return {chosen};
   std::vector<std::string> candidates;
-  Dl_info self;
-  if (dladdr(reinterpret_cast<const void*>(&Candidates), &self) != 0)
-    candidates.push_back((std::filesystem::path(self.dli_fname).parent_path() / kLibrary).string());
+  if (const std::string folder = PluginFolder(); !folder.empty())
+    candidates.push_back((std::filesystem::path(folder) / kLibrary).string());
   candidates.emplace_back(kLibrary);
-  candidates.emplace_back("libonnxruntime.so");
+  candidates.emplace_back(kUnversioned);
   return candidates;
 }
 
@@ -35,20 +44,29 @@ Result<const Runtime*> Runtime::Get() {
 
 Result<const Runtime*> Runtime::Load() {
   std::vector<std::string> reasons;
+  Code code = Code::kNotFound;
   for (const std::string& path : Candidates()) {
     auto* runtime = new Runtime;  // of the process: engines do not like to be unloaded
     const Status started = runtime->Start(path);
     if (started.ok()) return runtime;
     delete runtime;
+    if (started.code() != Code::kNotFound) code = Code::kFailedPrecondition;
     reasons.push_back(started.message());
   }
-  return FailedPrecondition("no ONNX Runtime library: " + Join(reasons, "; ") + " (" + kVariable +
-                            " names another)");
+  return Status(code,
+                "no ONNX Runtime library: " + Join(reasons, "; ") + " (" + kVariable + " names another)");
 }
 
 Status Runtime::Start(const std::string& path) {
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) return FailedPrecondition(dlerror());
+  if (library == nullptr) {
+    const std::string reason = dlerror();
+    // A path is looked at; of a name that the system's loader looks for, it says what it did not find.
+    const bool named = path.find('/') == std::string::npos;
+    const bool absent = named ? reason.starts_with(path) && reason.ends_with(std::strerror(ENOENT))
+                              : !std::filesystem::exists(path);
+    return absent ? NotFound(reason) : FailedPrecondition(reason);
+  }
   const auto base = reinterpret_cast<const ApiBase* (*)()>(dlsym(library, "OrtGetApiBase"));
   if (base == nullptr) return FailedPrecondition(path + " has no OrtGetApiBase: not ONNX Runtime");
   path_ = path;
@@ -73,7 +91,7 @@ Status Runtime::Convert(OrtStatus* status) const {
   if (status == nullptr) return {};
   std::string message = Function<GetErrorMessage>()(status);
   Function<ReleaseStatus>()(status);
-  return Internal(std::move(message));
+  return MeansOutOfMemory(message) ? ResourceExhausted(std::move(message)) : Internal(std::move(message));
 }
 
 }  // namespace rerankd::ort

@@ -14,7 +14,8 @@ namespace rerankd::ort {
 class Runtime {
  public:
   // $RERANKD_ONNXRUNTIME (a file, and no other is tried), else libonnxruntime.so.1 beside this plugin, else
-  // what the system's loader finds. kFailedPrecondition: none, with each reason, or one that is too old.
+  // what the system's loader finds. kNotFound: none, with each reason. kFailedPrecondition: one that cannot
+  // be loaded or is too old.
   static Result<const Runtime*> Get();
 
   const std::string& version() const { return version_; }

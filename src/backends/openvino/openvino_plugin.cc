@@ -7,6 +7,7 @@
 #include <openvino/runtime/infer_request.hpp>
 #include <openvino/runtime/properties.hpp>
 
+#include "backends/engine_files.h"
 #include "backends/padded_backend.h"
 #include "backends/plugin.h"
 #include "base/text.h"
@@ -25,18 +26,7 @@ std::string DeviceName(const std::string& device) {
   return name;
 }
 
-// The file of an exported folder that Hugging Face repositories ship; int8 = quantised by NNCF. Empty: none.
-std::string FindIr(const std::string& directory, const std::string& precision) {
-  const std::vector<const char*> names =
-      precision == "int8"
-          ? std::vector<const char*>{"openvino_model_qint8_quantized.xml", "openvino_model_int8.xml"}
-          : std::vector<const char*>{"openvino_model.xml"};
-  for (const char* name : names) {
-    for (const fs::path& folder : {fs::path(directory) / "openvino", fs::path(directory)})
-      if (fs::exists(folder / name)) return (folder / name).string();
-  }
-  return "";
-}
+constexpr const char* kInputs[] = {"input_ids", "attention_mask", "token_type_ids"};
 
 // A compiled model, shared by the workers of an instance.
 struct OpenVinoModel {
@@ -76,9 +66,9 @@ class OpenVinoBackend final : public PaddedBackend {
     const auto set = [&](const char* name, const std::vector<int64_t>& values) {
       request_.set_tensor(name, ov::Tensor(ov::element::i64, shape, const_cast<int64_t*>(values.data())));
     };
-    set("input_ids", in.ids);
-    set("attention_mask", in.mask);
-    set("token_type_ids", in.type_ids);
+    set(kInputs[0], in.ids);
+    set(kInputs[1], in.mask);
+    set(kInputs[2], in.type_ids);
     request_.set_output_tensor(
         ov::Tensor(ov::element::f32, {shape[0], logits.size() / shape[0]}, logits.data()));
     request_.infer();
@@ -90,6 +80,32 @@ class OpenVinoBackend final : public PaddedBackend {
   ov::InferRequest request_;
   int64_t share_;
 };
+
+std::string NameOf(const ov::Output<const ov::Node>& port) {
+  return port.get_names().empty() ? "(without a name)" : port.get_any_name();
+}
+
+// Exactly our inputs, as int64, and one output of floats.
+Status CheckSignature(const std::string& file, const ov::Model& network) {
+  const std::vector<std::string> known(std::begin(kInputs), std::end(kInputs));
+  std::vector<std::string> inputs;
+  for (const ov::Output<const ov::Node>& input : network.inputs()) {
+    const std::string name = NameOf(input);
+    if (std::find(known.begin(), known.end(), name) == known.end())
+      return FailedPrecondition(file + " has an input '" + name + "'; known are " + Join(known, ", "));
+    if (input.get_element_type() != ov::element::i64)
+      return FailedPrecondition(file + ": input '" + name + "' has type " +
+                                input.get_element_type().get_type_name() + "; i64 is needed");
+    inputs.push_back(name);
+  }
+  if (inputs.size() < known.size())
+    return FailedPrecondition(file + " has only the inputs " + Join(inputs, ", ") +
+                              ": without token types or mask its scores would be wrong; remove the file and "
+                              "rerankd makes its own");
+  if (network.outputs().size() != 1 || network.output().get_element_type() != ov::element::f32)
+    return FailedPrecondition(file + ": one output of type f32 is needed");
+  return {};
+}
 
 class OpenVinoPlugin final : public Plugin {
  public:
@@ -137,6 +153,10 @@ class OpenVinoPlugin final : public Plugin {
     RERANKD_ASSIGN_OR_RETURN(const ov::element::Type arithmetic, Arithmetic(*model));
     RERANKD_ASSIGN_OR_RETURN(const std::shared_ptr<ov::Model> network, Read(request, model.get()));
     ov::AnyMap properties = {ov::hint::inference_precision(arithmetic), ov::num_streams(request.workers)};
+    // Activations stay floats: where the device could quantise them to go with int8 weights, it would by
+    // itself.
+    if (model->device.starts_with("CPU") || model->device.starts_with("GPU"))
+      properties.insert(ov::hint::dynamic_quantization_group_size(0));
     // A stream is a worker: as many threads as streams.
     if (model->device.starts_with("CPU")) {
       properties.insert(ov::inference_num_threads(request.workers));
@@ -161,11 +181,9 @@ class OpenVinoPlugin final : public Plugin {
 
   Result<std::shared_ptr<ov::Model>> Read(const PluginRequest& request, OpenVinoModel* model) {
     model->details = std::string("OpenVINO ") + ov::get_openvino_version().buildNumber;
-    if (const std::string file = FindIr(request.directory, model->precision); !file.empty()) {
-      model->details += ", " + fs::path(file).filename().string();
-      model->bytes = static_cast<int64_t>(fs::file_size(fs::path(file).replace_extension(".bin")));
-      return core_.read_model(file);
-    }
+    if (const std::string file = FindEngineFile(request.directory, "openvino", model->precision);
+        !file.empty())
+      return ReadIr(file, model);
     RERANKD_ASSIGN_OR_RETURN(const TensorSource source, TensorSource::Open(request.directory, model->config));
     const auto products = model->precision == "int8" ? OnnxProducts::kInt8Weights : OnnxProducts::kFloat;
     RERANKD_ASSIGN_OR_RETURN(const std::string onnx,
@@ -173,6 +191,20 @@ class OpenVinoPlugin final : public Plugin {
     model->details += model->precision == "int8" ? ", int8 weights, fp32 products" : ", from the weights";
     model->bytes = static_cast<int64_t>(onnx.size());
     return core_.read_model(onnx, ov::Tensor());
+  }
+
+  // Of the folder, as Hugging Face's exporter writes it.
+  Result<std::shared_ptr<ov::Model>> ReadIr(const std::string& file, OpenVinoModel* model) {
+    const fs::path weights = fs::path(file).replace_extension(".bin");
+    if (!fs::exists(weights))
+      return FailedPrecondition(file + " has no weights: there is no " + weights.string());
+    model->details += ", " + fs::path(file).filename().string();
+    model->bytes = static_cast<int64_t>(fs::file_size(weights));
+    return Caught(file, [&]() -> Result<std::shared_ptr<ov::Model>> {
+      std::shared_ptr<ov::Model> network = core_.read_model(file);
+      RERANKD_RETURN_IF_ERROR(CheckSignature(file, *network));
+      return network;
+    });
   }
 
   ov::Core core_;

@@ -7,8 +7,10 @@
 #include <filesystem>
 #include <vector>
 
+#include "backends/engine_files.h"
 #include "backends/torch/net.h"
 #include "base/file.h"
+#include "base/text.h"
 
 namespace rerankd {
 namespace {
@@ -63,17 +65,36 @@ Result<uLong> WeightsChecksum(const fs::path& directory) {
   return checksum;
 }
 
+// Where packages of a model are looked for: in its folder; and by that folder's name beside this plugin,
+// where `make backends` puts those of the bundled models.
+std::vector<fs::path> PackageFolders(const std::string& directory) {
+  std::vector<fs::path> folders = {fs::path(directory) / "compiled"};
+  if (const std::string plugins = PluginFolder(); !plugins.empty())
+    folders.push_back(fs::path(plugins) / "compiled" / fs::canonical(directory).filename());
+  return folders;
+}
+
 }  // namespace
 
 Result<NetPointer> LoadCompiled(const PluginRequest& request, at::Device device,
                                 const std::string& precision) {
   const std::string mode = request.compile_mode.empty() ? "default" : request.compile_mode;
   const std::string type = c10::DeviceTypeName(device.type(), true);
-  const fs::path path =
-      fs::path(request.directory) / "compiled" / (type + "-" + precision + "-" + mode + ".pt2");
+  const std::string file = type + "-" + precision + "-" + mode + ".pt2";
+  const std::vector<fs::path> folders = PackageFolders(request.directory);
   const std::string command = "`build/backends-venv/bin/python tools/export/compile.py " + request.directory +
-                              " --device " + type + " --precision " + precision + " --mode " + mode + "`";
-  if (!fs::exists(path)) return FailedPrecondition("no " + path.string() + "; make it with " + command);
+                              " --device " + type + " --precision " + precision + " --mode " + mode +
+                              "`, with --out " + folders.back().string() +
+                              " where the model's own folder cannot be written";
+  const auto folder = std::find_if(folders.begin(), folders.end(),
+                                   [&](const fs::path& one) { return fs::exists(one / file); });
+  if (folder == folders.end()) {
+    std::vector<std::string> places;
+    for (const fs::path& one : folders) places.push_back(one.string());
+    return FailedPrecondition("no package " + file + " in " + Join(places, ", ") + "; make it with " +
+                              command);
+  }
+  const fs::path path = *folder / file;
   auto compiled =
       std::make_shared<Compiled>(path.string(), mode, static_cast<size_t>(request.workers), device);
   RERANKD_ASSIGN_OR_RETURN(const uLong checksum, WeightsChecksum(request.directory));

@@ -32,6 +32,21 @@ Status CheckCuda(int index) {
   return FailedPrecondition("there are " + std::to_string(count) + " CUDA devices, numbered from 0");
 }
 
+// Its address on the PCI bus, by which the driver's libraries agree on a device: NVML numbers all that are in
+// the machine, CUDA those of CUDA_VISIBLE_DEVICES, fastest first. Empty: unknown.
+std::string PciAddress(int index) {
+  void* driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_NOLOAD);
+  if (driver == nullptr) return "";
+  const auto get = reinterpret_cast<int (*)(int*, int)>(dlsym(driver, "cuDeviceGet"));
+  const auto address = reinterpret_cast<int (*)(char*, int, int)>(dlsym(driver, "cuDeviceGetPCIBusId"));
+  int device = 0;
+  char text[32] = {};
+  if (get == nullptr || address == nullptr || get(&device, index) != 0 ||
+      address(text, sizeof(text), device) != 0)
+    return "";
+  return text;
+}
+
 // How busy CUDA device `index` was during the last sample of its driver, 0..1; negative: it does not tell.
 class Nvml {
  public:
@@ -40,7 +55,8 @@ class Nvml {
       unsigned gpu, memory;
     } rates{};
     void* device = nullptr;
-    if (!ready_ || handle_(static_cast<unsigned>(index), &device) != 0 || rates_(device, &rates) != 0)
+    const std::string address = PciAddress(index);
+    if (!ready_ || address.empty() || handle_(address.c_str(), &device) != 0 || rates_(device, &rates) != 0)
       return -1;
     return rates.gpu / 100.0;
   }
@@ -55,12 +71,13 @@ class Nvml {
     void* library = dlopen("libnvidia-ml.so.1", RTLD_LAZY | RTLD_LOCAL);
     if (library == nullptr) return;
     const auto init = reinterpret_cast<int (*)()>(dlsym(library, "nvmlInit_v2"));
-    handle_ = reinterpret_cast<int (*)(unsigned, void**)>(dlsym(library, "nvmlDeviceGetHandleByIndex_v2"));
+    handle_ =
+        reinterpret_cast<int (*)(const char*, void**)>(dlsym(library, "nvmlDeviceGetHandleByPciBusId_v2"));
     rates_ = reinterpret_cast<int (*)(void*, void*)>(dlsym(library, "nvmlDeviceGetUtilizationRates"));
     ready_ = init != nullptr && handle_ != nullptr && rates_ != nullptr && init() == 0;
   }
 
-  int (*handle_)(unsigned, void**) = nullptr;
+  int (*handle_)(const char*, void**) = nullptr;
   int (*rates_)(void*, void*) = nullptr;
   bool ready_ = false;
 };

@@ -33,7 +33,9 @@ using NetPointer = std::shared_ptr<const Net>;
 Result<NetPointer> MakeEncoder(const PluginRequest& request, const ModelConfig& config, at::Device device,
                                const std::string& precision);
 
-// compiled/<device>-<precision>-<mode>.pt2 of the model folder, which tools/export/compile.py writes.
+// The package <device>-<precision>-<mode>.pt2 that tools/export/compile.py writes: from the folder compiled/
+// of the model, else from compiled/<name of the model's folder>/ beside the plugin. kFailedPrecondition names
+// them.
 Result<NetPointer> LoadCompiled(const PluginRequest& request, at::Device device,
                                 const std::string& precision);
 

@@ -1,5 +1,6 @@
 // Backends "pytorch", "mps", "cuda" and "compiled": one code, of which only the device and the net differ.
 #include <ATen/ATen.h>
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
@@ -34,6 +35,9 @@ void SetUpThread(c10::Device device) {
   ready = true;
   at::set_num_threads(1);
   if (!device.is_cuda()) return;
+  // fp32 means fp32: no TF32, which keeps 11 of its 24 bits.
+  at::globalContext().setAllowTF32CuBLAS(false);
+  at::globalContext().setAllowTF32CuDNN(false);
   const c10::impl::VirtualGuardImpl guard(device.type());
   guard.exchangeDevice(device);
   guard.exchangeStream(guard.getStreamFromGlobalPool(device));
