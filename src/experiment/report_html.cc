@@ -265,6 +265,7 @@ std::string RunHtml(const ExperimentRecord& record, const RunRecord& run) {
   html += "</div>\n<h3>Server</h3>\n<div class=\"charts\">\n" + HistoryCharts(run) + "</div>\n";
   NamedValues facts = {{"Data set", fmt::format("{}, {} pairs, sha256 {}", run.dataset.name,
                                                 run.dataset.pairs, run.dataset.sha256)}};
+  if (!run.model_sha256.empty()) facts.emplace_back("Model files", "sha256 " + run.model_sha256);
   for (const std::string& instance : run.instances) facts.emplace_back("Instance", instance);
   AddQuality(run, &facts);
   for (const CellRecord& cell : run.cells) {

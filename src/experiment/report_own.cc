@@ -54,6 +54,7 @@ std::string Environment(const ExperimentRecord& record, const RunRecord& run) {
   std::string text = "## Environment\n\n| Item | Value |\n|------|-------|\n" + Named(record.environment);
   text += DatasetText(run.dataset);
   if (run.token_lengths) text += LengthsText(*run.token_lengths);
+  if (!run.model_sha256.empty()) text += fmt::format("| Model files | sha256 {} |\n", run.model_sha256);
   if (!run.label.empty()) text += fmt::format("| Sweep | {} |\n", run.label);
   text += fmt::format("| Server | {} |\n", ServerText(run.server));
   for (const std::string& instance : run.instances) text += fmt::format("| Instance | {} |\n", instance);

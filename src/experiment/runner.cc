@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "config/wanted_target.h"
 #include "experiment/environment.h"
+#include "experiment/model_files.h"
 #include "experiment/quality.h"
 #include "experiment/report.h"
 #include "experiment/report_html.h"
@@ -95,7 +96,19 @@ Result<std::vector<PlannedRun>> RunsOf(const ExperimentPlan& plan, const Dataset
   return runs;
 }
 
-RunRecord MakeRun(const PlannedRun& planned, const std::string& stem) {
+// Of each model once.
+class ModelHashes {
+ public:
+  const std::string& Of(const std::string& model) {
+    const auto known = hashes_.find(model);
+    return known != hashes_.end() ? known->second : hashes_.emplace(model, HashModel(model)).first->second;
+  }
+
+ private:
+  std::map<std::string, std::string> hashes_;
+};
+
+RunRecord MakeRun(const PlannedRun& planned, const std::string& stem, ModelHashes* hashes) {
   const Settings& s = planned.subject.settings;
   RunRecord run;
   run.label = planned.label;
@@ -119,6 +132,7 @@ RunRecord MakeRun(const PlannedRun& planned, const std::string& stem) {
   run.batching_timeout_ms = s.batching.timeout_ms;
   run.configuration = DumpSettings(s);
   run.token_lengths = MeasureTokenLengths(s, *planned.subject.dataset);
+  run.model_sha256 = hashes->Of(run.model);
   return run;
 }
 
@@ -181,6 +195,7 @@ Result<RunOutcome> RunPlan(const ExperimentPlan& plan, const RunOptions& options
   RERANKD_ASSIGN_OR_RETURN(const QualitySets quality_sets, LoadQualitySets(plan));
   RERANKD_ASSIGN_OR_RETURN(const std::vector<PlannedRun> runs, RunsOf(plan, datasets));
   std::map<std::string, TrecRun> references;
+  ModelHashes hashes;
   ExperimentRecord record;
   record.stem = plan.stem;
   record.environment = DescribeEnvironment();
@@ -193,7 +208,7 @@ Result<RunOutcome> RunPlan(const ExperimentPlan& plan, const RunOptions& options
   };
   for (const PlannedRun& planned : runs) {
     if (interrupt.load()) break;
-    record.runs.push_back(MakeRun(planned, plan.stem));
+    record.runs.push_back(MakeRun(planned, plan.stem, &hashes));
     if (!planned.label.empty()) log(record.runs.back().name);
     VariantRunner runner(planned.subject, options, interrupt, log);
     RERANKD_RETURN_IF_ERROR(runner.Run(&record.runs.back(), save));

@@ -399,6 +399,10 @@ TEST_F(QualityTest, RankingIsComparedWithJudgementsAndWithFp32) {
   // q1: c, b, a: c is first. q2: c, a: a is second.
   EXPECT_NEAR(exact.ndcg10, (1 + 1 / std::log2(3)) / 2, 1e-12);
   EXPECT_NEAR(exact.mrr10, 0.75, 1e-12);
+  ASSERT_THAT(exact.by_query, SizeIs(2));
+  EXPECT_EQ(exact.by_query[1].id, "q2");
+  EXPECT_EQ(exact.by_query[1].mrr10, 0.5);
+  EXPECT_NEAR(exact.by_query[1].ndcg10, 1 / std::log2(3), 1e-12);
   EXPECT_NEAR(exact.first_stage_mrr10, (1.0 / 3 + 1) / 2, 1e-12);
   ASSERT_TRUE(exact.fp32);
   EXPECT_EQ(exact.fp32->max_difference, 0);

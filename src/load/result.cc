@@ -267,6 +267,7 @@ std::string ResultToJson(const LoadOptions& options, const LoadResult& r) {
   Json j = {
       {"format", "rerankd-load"},
       {"version", 1},
+      {"partial", r.interrupted},
       {"target", options.target.url},
       {"protocol", options.target.protocol},
       {"data", {{"name", r.dataset_name}, {"sha256", r.dataset_sha256}, {"pairs", r.dataset_pairs}}},
@@ -366,6 +367,7 @@ std::string MaxRateTable(const LoadOptions& o, const MaxRateResult& r) {
 std::string MaxRateToJson(const LoadOptions& o, const MaxRateResult& r) {
   Json j = {{"format", "rerankd-max-rate"},
             {"version", 1},
+            {"partial", r.interrupted},
             {"target", o.target.url},
             {"protocol", o.target.protocol},
             {"arrivals", o.arrivals},
