@@ -126,6 +126,7 @@ Json ToJson(const CellRecord& c) {
             {"note", c.note},
             {"client_cpu_s", c.client_cpu_s},
             {"server_cpu_s", c.server_cpu_s},
+            {"server_resident_bytes", c.server_resident_bytes},
             {"real_tokens", c.real_tokens},
             {"computed_tokens", c.computed_tokens},
             {"multiply_adds", c.multiply_adds},
@@ -150,6 +151,7 @@ CellRecord CellFrom(const Json& j) {
   c.real_tokens = j.at("real_tokens");
   c.computed_tokens = j.at("computed_tokens");
   c.multiply_adds = j.value("multiply_adds", -1.0);  // results of earlier versions have none
+  c.server_resident_bytes = j.value("server_resident_bytes", int64_t{-1});  // nor this
   if (j.contains("open")) {
     c.rate_name = j["open"].at("name");
     c.rate = j["open"].at("rate");

@@ -46,6 +46,7 @@ struct CellRecord {
   bool skipped = false;               // with `error` as the reason: this machine cannot run it
   std::string note;                   // what limited the cell, e.g. a time budget
   double client_cpu_s = -1, server_cpu_s = -1;
+  int64_t server_resident_bytes = -1;  // after the last repeat
   int64_t real_tokens = -1, computed_tokens = -1;
   double multiply_adds = -1;            // of the engine
   std::vector<RequestSample> requests;  // by repeat and index; failed ones included

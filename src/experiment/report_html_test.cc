@@ -72,12 +72,98 @@ TEST(HtmlReport, DrawsEveryKindOfChart) {
   EXPECT_GE(Count(html, "class=\"bar-end\""), 4);  // intervals of throughput
 }
 
+std::string FigureOf(const std::string& html, const std::string& title) {
+  const size_t at = html.find("<figcaption>" + title);
+  return at == std::string::npos ? "" : html.substr(at, html.find("</figure>", at) - at);
+}
+
 TEST(HtmlReport, OpenLoopsAreDrawnOverTheirRate) {
   const std::string html = HtmlReport(OpenRecord());
   EXPECT_THAT(html, HasSubstr("Latency over the rate (open loop)"));
   EXPECT_THAT(html, HasSubstr("batch 8, p99"));
   EXPECT_THAT(html, HasSubstr("batch=8, rate=80%"));
   EXPECT_THAT(html, Not(HasSubstr("Throughput over concurrency"))) << "there is none that was chosen";
+}
+
+TEST(HtmlReport, PointsOfAnOpenLoopHaveTheIntervalOverItsRepeats) {
+  ExperimentRecord record = OpenRecord();
+  EXPECT_EQ(Count(FigureOf(HtmlReport(record), "Latency over the rate"), "class=\"bar-end\""), 0)
+      << "without repeats there is none";
+  CellRecord& cell = record.runs[0].cells[0] = Repeated({0.9, 1, 1.1});
+  cell.rate_name = "50%";
+  cell.rate = 10;
+  EXPECT_EQ(Count(FigureOf(HtmlReport(record), "Latency over the rate"), "class=\"bar-end\""), 2)
+      << "p50 and p99 of one cell";
+}
+
+// A grid of as many sizes of request as asked for, at two concurrencies.
+ExperimentRecord Grid(int sizes) {
+  ExperimentRecord record = SomeRecord();
+  record.runs[0].cells.clear();
+  for (int batch = 1; batch <= sizes; ++batch)
+    for (const int concurrency : {1, 2}) record.runs[0].cells.push_back(Cell(batch, concurrency, 30, 20));
+  return record;
+}
+
+TEST(HtmlReport, EveryCurveIsDrawnAndLooksUnlikeTheOthers) {
+  const std::string html = HtmlReport(Grid(20));
+  const std::string percentiles = FigureOf(html, "Latency percentiles");
+  std::set<std::string> looks;
+  for (int batch = 1; batch <= 20; ++batch)
+    for (const int concurrency : {1, 2})
+      EXPECT_THAT(percentiles, HasSubstr(fmt::format(">batch={}, conc={}</text>", batch, concurrency)));
+  const std::regex curve("<g class=\"(s[0-7](?: d[1-5])?)\"><path class=\"line\" d=\"M[^h\"]*\">");
+  for (std::sregex_iterator it(percentiles.begin(), percentiles.end(), curve), end; it != end; ++it)
+    EXPECT_TRUE(looks.insert((*it)[1]).second) << (*it)[1];
+  EXPECT_THAT(looks, SizeIs(40));
+  EXPECT_EQ(Count(FigureOf(html, "Throughput over concurrency"), "<path class=\"line\" d=\"M"), 2 * 20)
+      << "each with its sample in the legend";
+  for (const std::string& look : looks) {
+    if (look.size() < 3) continue;
+    EXPECT_THAT(html, HasSubstr("." + look.substr(3) + " .line{stroke-dasharray")) << look;
+  }
+}
+
+TEST(HtmlReport, CurvesThatOneChartCannotTellApartFillSeveral) {
+  const std::string html = HtmlReport(Grid(50));  // 100 curves of percentiles
+  int curves = 0;
+  for (int part = 1; part <= 3; ++part)
+    curves += Count(FigureOf(html, fmt::format("Latency percentiles ({} of 3)", part)), "</title></path>");
+  EXPECT_EQ(curves, 100);
+}
+
+// The numbers of each cell and those of the report in Markdown are the same ones.
+TEST(HtmlReport, TokensAndResourcesStandInTables) {
+  ExperimentRecord record = SomeRecord();
+  CellRecord& cell = record.runs[0].cells[0];
+  cell.seconds = 2;
+  cell.real_tokens = 40000;
+  cell.computed_tokens = 50000;
+  cell.multiply_adds = 5e9;
+  cell.client_cpu_s = 0.25;
+  cell.server_cpu_s = 3;
+  cell.server_resident_bytes = 123'400'000;
+  const std::string html = HtmlReport(record), markdown = MarkdownReport(record);
+  EXPECT_THAT(html,
+              HasSubstr("<tr><td>batch=8, conc=1</td><td>100.0</td><td>20000</td><td>25000</td><td>20.0</td>"
+                        "<td>25.0</td></tr>"));
+  EXPECT_THAT(markdown, HasSubstr("| 8 | 1 | 100.0 | 20000 | 25000 | 20.0 | 25.0 |"));
+  EXPECT_THAT(html,
+              HasSubstr("<tr><td>batch=8, conc=1</td><td>0.25</td><td>3.00</td><td>1.50</td><td>133.3</td>"
+                        "<td>123.4</td></tr>"));
+  EXPECT_THAT(markdown, HasSubstr("| 8 | 1 | 0.25 | 3.00 | 1.50 | 133.3 | 123.4 |"));
+  EXPECT_THAT(html, HasSubstr("<td>Memory of the models (MB)</td><td>20.0</td><td>10.0</td>"));
+  EXPECT_THAT(html, HasSubstr("<td>CPU of the server (% of one core)</td><td>150.0</td>"));
+  EXPECT_THAT(html, HasSubstr("Peak: 10.0 billion multiply-adds/s"));
+  EXPECT_EQ(Count(FigureOf(html, "Tokens computed a second"), "<rect"), 4) << "two bars, two in the legend";
+}
+
+TEST(HtmlReport, WhatTheServerDidNotTellHasNoSection) {
+  ExperimentRecord record = SomeRecord();
+  record.runs[0].metrics_json.clear();
+  EXPECT_THAT(HtmlReport(record), AllOf(Not(HasSubstr("<h3>Tokens</h3>")), Not(HasSubstr("CPU and device"))));
+  record.runs[0].cells[0].client_cpu_s = 0.25;  // a target of another make
+  EXPECT_THAT(HtmlReport(record), HasSubstr("<td>0.25</td><td>-</td><td>-</td><td>-</td><td>-</td></tr>"));
 }
 
 TEST(HtmlReport, IsTheSameBytesFromRawDataAgain) {
