@@ -13,9 +13,16 @@
 namespace rerankd::experiment {
 namespace {
 
+// A command line may hold what would end a cell or a row.
+std::string InCell(const std::string& value) {
+  std::string text;
+  for (const char c : value) text += c == '|' ? "\\|" : c == '\n' ? " " : std::string(1, c);
+  return text;
+}
+
 std::string Named(const NamedValues& values) {
   std::string text;
-  for (const auto& [name, value] : values) text += fmt::format("| {} | {} |\n", name, value);
+  for (const auto& [name, value] : values) text += fmt::format("| {} | {} |\n", name, InCell(value));
   return text;
 }
 

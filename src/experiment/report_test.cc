@@ -265,6 +265,14 @@ TEST(Record, RawDataOfEarlierVersionsIsRead) {
   const auto record = RecordFromJson(json.dump());
   ASSERT_TRUE(record.ok()) << record.status().ToString();
   EXPECT_TRUE(record->runs[0].cells[0].repeats.empty());
+  EXPECT_TRUE(record->runs[0].quality->by_query.empty());
+  EXPECT_THAT(MarkdownReport(*record), Not(HasSubstr("Model files")));
+}
+
+TEST(MarkdownReport, ACommandLineDoesNotBreakItsTable) {
+  ExperimentRecord record = SomeRecord();
+  record.environment.emplace_back("Command", "rerankd --set 'name=a | b\nc'");
+  EXPECT_THAT(MarkdownReport(record), HasSubstr("| Command | rerankd --set 'name=a \\| b c' |\n"));
 }
 
 TEST(MarkdownReport, OwnSectionsShowOpenLoopsQualityAndRepeats) {

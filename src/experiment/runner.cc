@@ -2,7 +2,6 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <ctime>
 #include <filesystem>
@@ -136,18 +135,6 @@ RunRecord MakeRun(const PlannedRun& planned, const std::string& stem, ModelHashe
   return run;
 }
 
-// Also tries to write there: better now than after the first cell.
-Status MakeFolder(const std::string& path) {
-  std::error_code error;
-  fs::create_directories(path, error);
-  if (error || !fs::is_directory(path))
-    return InvalidArgument(fmt::format("cannot make the results folder {}: {}", path, error.message()));
-  const fs::path probe = fs::path(path) / fmt::format(".rerankd_{}", ::getpid());
-  const Status status = WriteFileAtomically(probe.string(), "");
-  fs::remove(probe, error);
-  return status.WithContext("results folder");
-}
-
 // By what names them.
 using QualitySets = std::map<std::tuple<std::string, std::string, int, int>, QualitySet>;
 
@@ -162,6 +149,16 @@ Result<QualitySets> LoadQualitySets(const ExperimentPlan& plan) {
     sets.emplace(KeyOf(quality), std::move(set));
   }
   return sets;
+}
+
+// Ends with the load average after the last cell, which is that of each moment the record is written at.
+NamedValues EnvironmentOf(const RunOptions& options) {
+  NamedValues values = DescribeEnvironment();
+  if (!options.commit.empty()) values.emplace_back("Commit", options.commit);
+  values.emplace_back("Command", CommandLine());
+  values.emplace_back("Load average before", LoadAverage());
+  values.emplace_back("Load average after", "");
+  return values;
 }
 
 void CountCells(const ExperimentRecord& record, RunOutcome* outcome) {
@@ -190,7 +187,6 @@ Status WriteReports(const ExperimentRecord& record, const std::string& out) {
 
 Result<RunOutcome> RunPlan(const ExperimentPlan& plan, const RunOptions& options,
                            const std::atomic<bool>& interrupt, const Log& log) {
-  RERANKD_RETURN_IF_ERROR(MakeFolder(options.out));
   RERANKD_ASSIGN_OR_RETURN(const Datasets datasets, LoadDatasets(plan));
   RERANKD_ASSIGN_OR_RETURN(const QualitySets quality_sets, LoadQualitySets(plan));
   RERANKD_ASSIGN_OR_RETURN(const std::vector<PlannedRun> runs, RunsOf(plan, datasets));
@@ -198,10 +194,11 @@ Result<RunOutcome> RunPlan(const ExperimentPlan& plan, const RunOptions& options
   ModelHashes hashes;
   ExperimentRecord record;
   record.stem = plan.stem;
-  record.environment = DescribeEnvironment();
+  record.environment = EnvironmentOf(options);
   record.warnings = plan.warnings;
   const auto save = [&]() -> Status {
     record.partial = interrupt.load();
+    record.environment.back().second = LoadAverage();
     RERANKD_RETURN_IF_ERROR(
         WriteFileAtomically(ResultPath(options.out, record.stem, ".json"), RecordToJson(record)));
     return WriteReports(record, options.out);
