@@ -144,7 +144,7 @@ double StepOf(const ExperimentRecord& record) {
 
 std::vector<Condition> ConditionsOfLoad(const Json& load) {
   std::vector<Condition> conditions;
-  AddValuesOf(load, {"partial", "protocol", "load", "machine"}, &conditions);
+  AddValuesOf(load, {"partial", "protocol", "model", "load", "machine"}, &conditions);
   AddData(load, &conditions);
   return conditions;
 }
