@@ -21,10 +21,6 @@
 namespace rerankd {
 namespace {
 
-constexpr const char* kCommit =
-#include "commit.inc"
-    ;
-
 struct BenchFlags {
   ConfigFlags config;
   std::string data = "bundled";
@@ -63,7 +59,7 @@ perf::Facts DescribeRun(const BenchFlags& flags) {
   perf::Facts facts = experiment::DescribeEnvironment();
   double load[3] = {0, 0, 0};
   getloadavg(load, 3);
-  facts.emplace_back("Commit", kCommit);
+  facts.emplace_back("Commit", kSourceCommit);
   facts.emplace_back("Load average", fmt::format("{:.2f} before the measurement", load[0]));
   facts.emplace_back("Command", fmt::format("rerankd bench {}", fmt::join(flags.arguments, " ")));
   return facts;

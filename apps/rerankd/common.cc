@@ -14,6 +14,10 @@
 
 namespace rerankd {
 
+const char* const kSourceCommit =
+#include "commit.inc"
+    ;
+
 int Fail(const Status& status) {
   fmt::print(stderr, "rerankd: {}\n", status.message());
   return kExitFailed;

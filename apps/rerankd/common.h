@@ -21,6 +21,9 @@ namespace rerankd {
 inline constexpr int kExitFailed = 1;
 inline constexpr int kExitUsage = 2;
 
+// Of the source that this program was built from: "1a2b3c4", "1a2b3c4-dirty", "unknown".
+extern const char* const kSourceCommit;
+
 // Prints "rerankd: message" to stderr; returns kExitFailed.
 int Fail(const Status& status);
 

@@ -16,15 +16,15 @@ struct CompareFlags {
   bool json = false;
 };
 
-Result<std::vector<experiment::Measure>> Read(const std::string& path) {
+Result<experiment::ComparedResult> Read(const std::string& path) {
   RERANKD_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  auto measures = experiment::ReadMeasures(text);
-  if (!measures.ok()) return measures.status().WithContext(path);
-  return measures;
+  auto result = experiment::ReadComparedResult(text);
+  if (!result.ok()) return result.status().WithContext(path);
+  return result;
 }
 
 struct Pair {
-  std::vector<experiment::Measure> a, b;
+  experiment::ComparedResult a, b;
 };
 
 Result<Pair> ReadBoth(const CompareFlags& flags) {
@@ -38,31 +38,42 @@ void WarnOfMissing(const std::vector<std::string>& names, const std::string& pat
   for (const std::string& name : names) fmt::print(stderr, "warning: only in {}: {}\n", path, name);
 }
 
+void WarnOfWhatOneLacks(const Pair& results, const CompareFlags& flags) {
+  WarnOfMissing(experiment::Missing(results.a.measures, results.b.measures), flags.a);
+  WarnOfMissing(experiment::Missing(results.a.ranking, results.b.ranking), flags.a);
+  WarnOfMissing(experiment::Missing(results.b.measures, results.a.measures), flags.b);
+  WarnOfMissing(experiment::Missing(results.b.ranking, results.a.ranking), flags.b);
+}
+
+Status CheckRates(const Pair& results, const std::vector<experiment::Comparison>& comparisons,
+                  const CompareFlags& flags) {
+  const auto only_a = experiment::Missing(results.a.measures, results.b.measures);
+  if (!only_a.empty())
+    return FailedPrecondition(
+        fmt::format("{} lacks {} of what {} measured", flags.b, only_a.size(), flags.a));
+  const auto worst = experiment::WorstRate(comparisons);
+  if (!worst) return InvalidArgument("--fail-below: the results have no rate in common");
+  if (*worst >= *flags.fail_below) return {};
+  return FailedPrecondition(fmt::format("a rate fell to {:.3f}, below {:g}", *worst, *flags.fail_below));
+}
+
 int Run(const CompareFlags& flags) {
   const auto results = ReadBoth(flags);
   if (!results.ok()) return Fail(results.status());
-  const auto comparisons = experiment::Compare(results->a, results->b);
-  const auto only_a = experiment::Missing(results->a, results->b);
-  WarnOfMissing(only_a, flags.a);
-  WarnOfMissing(experiment::Missing(results->b, results->a), flags.b);
-  if (comparisons.empty())
+  const experiment::ResultComparison comparison{
+      flags.a, flags.b, experiment::Compare(results->a.measures, results->b.measures),
+      experiment::CompareRanking(results->a.ranking, results->b.ranking),
+      experiment::DifferencesOf(results->a, results->b)};
+  WarnOfWhatOneLacks(*results, flags);
+  if (comparison.measures.empty() && comparison.ranking.empty())
     return Fail(InvalidArgument(fmt::format("{} and {} measured nothing in common", flags.a, flags.b)));
   fmt::print("{}",
-             flags.json ? experiment::ComparisonJson(comparisons) : experiment::ComparisonTable(comparisons));
+             flags.json ? experiment::ComparisonJson(comparison) : experiment::ComparisonTable(comparison));
   if (!flags.html.empty()) {
-    const Status status =
-        WriteFileAtomically(flags.html, experiment::ComparisonHtml(comparisons, flags.a, flags.b));
+    const Status status = WriteFileAtomically(flags.html, experiment::ComparisonHtml(comparison));
     if (!status.ok()) return Fail(status);
   }
-  if (!flags.fail_below) return 0;
-  if (!only_a.empty())
-    return Fail(
-        FailedPrecondition(fmt::format("{} lacks {} of what {} measured", flags.b, only_a.size(), flags.a)));
-  const auto worst = experiment::WorstRate(comparisons);
-  if (!worst) return Fail(InvalidArgument("--fail-below: the results have no rate in common"));
-  if (*worst >= *flags.fail_below) return 0;
-  return Fail(
-      FailedPrecondition(fmt::format("a rate fell to {:.3f}, below {:g}", *worst, *flags.fail_below)));
+  return flags.fail_below ? ExitCode(CheckRates(*results, comparison.measures, flags)) : 0;
 }
 
 }  // namespace

@@ -64,6 +64,7 @@ void AddRun(CLI::App& parent, const std::shared_ptr<ExperimentFlags>& flags, Act
       if (!budget.ok()) return Fail(budget.status()), kExitUsage;
       flags->options.run.budget_s = *budget;
       flags->options.run.progress = !flags->quiet;
+      flags->options.run.commit = kSourceCommit;
       flags->options.environment = SettingsEnvironment();
       return experiment::RunExperiments(flags->options, PrintLine,
                                         [](const std::string& path) { fmt::print("{}\n", path); });

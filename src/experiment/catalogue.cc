@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "experiment/interrupt.h"
 #include "experiment/report_html.h"
+#include "experiment/results_folder.h"
 #include "load/dataset.h"
 
 namespace rerankd::experiment {
@@ -49,8 +50,8 @@ std::string Resolve(const std::string& file) {
 }
 
 struct Totals {
-  int run = 0, skipped = 0, failed = 0, usage = 0;
-  bool interrupted = false;
+  int run = 0, skipped = 0, failed = 0, usage = 0;  // each file that was reached is one of them
+  bool interrupted = false, index_failed = false;
   std::vector<std::string> reasons;  // "skipped 03_backend_mlx: …", a line each
 
   void Count(int* kind, const std::string& file, const std::string& reason) {
@@ -66,6 +67,12 @@ struct Totals {
 };
 
 void CountOutcome(const std::string& file, const RunOutcome& outcome, Totals* totals) {
+  totals->interrupted = outcome.interrupted;
+  if (outcome.interrupted) {
+    ++totals->run;  // what was measured is in its report, which says PARTIAL
+    totals->Note("interrupted", file, fmt::format("{} cells good, {} not", outcome.good, outcome.failed));
+    return;
+  }
   if (outcome.failed > 0)
     totals->Count(&totals->failed, file, outcome.reason);
   else if (outcome.good == 0 && outcome.skipped > 0)
@@ -73,7 +80,6 @@ void CountOutcome(const std::string& file, const RunOutcome& outcome, Totals* to
   else
     ++totals->run;
   if (outcome.good > 0 && outcome.skipped > 0) totals->Note("skipped in part", file, outcome.reason);
-  totals->interrupted = outcome.interrupted;
 }
 
 void RunFile(const std::string& file, const ExperimentOptions& options, const std::atomic<bool>& interrupt,
@@ -112,9 +118,16 @@ Status WriteIndex(const std::string& out) {
   return WriteFileAtomically((fs::path(out) / "index.html").string(), HtmlIndex(records));
 }
 
+// Its numbers add up to the first.
+std::string SummaryLine(const Totals& totals, size_t files, size_t not_reached) {
+  std::string line = fmt::format("{} experiments: {} run, {} skipped, {} failed", files, totals.run,
+                                 totals.skipped, totals.failed + totals.usage);
+  return not_reached > 0 ? line + fmt::format(", {} not reached", not_reached) : line;
+}
+
 int ExitCode(const Totals& totals) {
   if (totals.interrupted) return kExitInterrupted;
-  if (totals.failed > 0) return kExitFailed;
+  if (totals.failed > 0 || totals.index_failed) return kExitFailed;
   return totals.usage > 0 ? kExitUsage : 0;
 }
 
@@ -138,6 +151,11 @@ int RunExperiments(const ExperimentOptions& asked, const Log& log,
     options.files = *files;
     options.run.skip_unavailable = true;
   }
+  const auto folder = ResultsFolder::Take(options.run.out);
+  if (!folder.ok()) {
+    log(folder.status().message());
+    return kExitFailed;
+  }
   const InterruptGuard interrupt;
   Totals totals;
   size_t number = 0;
@@ -152,12 +170,11 @@ int RunExperiments(const ExperimentOptions& asked, const Log& log,
   totals.interrupted |= interrupt.flag().load();
   if (const Status status = WriteIndex(options.run.out); !status.ok()) {
     log(status.message());
-    ++totals.failed;
+    totals.index_failed = true;
   }
   if (options.files.size() > 1) {
     for (const std::string& reason : totals.reasons) log(reason);
-    log(fmt::format("{} experiments: {} run, {} skipped, {} failed", options.files.size(), totals.run,
-                    totals.skipped, totals.failed + totals.usage));
+    log(SummaryLine(totals, options.files.size(), options.files.size() - number));
   }
   return ExitCode(totals);
 }

@@ -1,8 +1,10 @@
 // The catalogue: every file loads and expands to the grid that its experiment is defined by.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <map>
 #include <set>
 
 #include "config/load.h"
@@ -37,6 +39,7 @@ const Expected kCatalogue[] = {
     {"03c_concurrency_sweep_tokeniser_4", 1, {96}, {1, 2, 4}, 1, "native", 4},
     {"03d_concurrency_sweep_tokeniser_2_batched", 1, {96}, {4, 8, 16, 24}, 1, "native", 2},
     {"04_backend_compiled", 1, {32}, {1}, 1, "compiled", 1},
+    {"04_backend_compiled_native", 1, {32}, {1}, 1, "native", 1},
     {"04a_dynamic_batch_baseline", 1, {32}, {4}, 1, "native", 1},
     {"04b_dynamic_batch_enabled", 1, {32}, {4}, 1, "native", 1},
     {"05_dynamic_batch_timeout_sweep", 1, {32}, {4}, 1, "native", 1},
@@ -55,6 +58,7 @@ const Expected kCatalogue[] = {
     {"08a_dynamic_batch_mps", 1, {8, 16, 32, 64}, {2, 4, 8}, 1, "mps", 1},
     {"08b_dynamic_batch_mlx", 1, {8, 16, 32, 64}, {2, 4, 8}, 1, "mlx", 1},
     {"09_compile_mode_sweep", 3, {64}, {1}, 1, "compiled", 1},
+    {"09_compile_mode_sweep_native", 3, {64}, {1}, 1, "native", 1},
     {"09a_padding_baseline", 1, {32, 64, 96}, {1}, 1, "native", 1},
     {"09b_padding_length_aware", 1, {32, 64, 96}, {1}, 1, "native", 1},
     {"10_multi_model_pool", 1, {16, 32}, {2, 4}, 2, "native", 1},
@@ -122,6 +126,7 @@ const Expected kCatalogue[] = {
     {"cpu_sanity_check", 1, {1}, {1}, 1, "pytorch", 1},
     {"cpu_sanity_check_native", 1, {1}, {1}, 1, "native", 1},
     {"cuda_test", 1, {32}, {1}, 1, "cuda", 1},
+    {"cuda_test_native", 1, {32}, {1}, 1, "native", 1},
     {"default", 1, {32}, {1}, 1, "native", 1},
     {"inference_only", 1, {32, 64, 128}, {4, 8, 16}, 1, "native", 1},
     {"tokenization_only", 1, {32, 64, 128}, {4, 8, 16}, 1, "native", 1},
@@ -159,16 +164,33 @@ TEST(Catalogue, HasNoFileThatIsNotExpected) {
   EXPECT_EQ(found, expected);
 }
 
-// Every experiment whose grid is not bound to other hardware has one that this engine runs.
-TEST(Catalogue, RunsOnACpu) {
-  const std::set<std::string> elsewhere = {"pytorch", "mps", "mlx", "compiled", "cuda"};
-  size_t native = 0;
+// Where the twin of a file for other hardware is called anything but NAME_native.
+const std::map<std::string, std::string> kTwins = {
+    {"01_backend_pytorch", "02_backend_native"},   {"02_backend_mps", "02_backend_native"},
+    {"03_backend_mlx", "02_backend_native"},       {"05a_batch_size_mps", "05a_batch_size"},
+    {"05b_batch_size_mlx", "05a_batch_size"},      {"06a_concurrency_mps", "06a_concurrency"},
+    {"06b_concurrency_mlx", "06a_concurrency"},    {"08a_dynamic_batch_mps", "08a_dynamic_batch"},
+    {"08b_dynamic_batch_mlx", "08a_dynamic_batch"}};
+
+// Whatever is measured on other hardware is measured on a CPU too, with the same load and batching.
+TEST(Catalogue, WhatIsBoundToOtherHardwareHasATwinForTheCpu) {
   for (const Expected& row : kCatalogue) {
-    const bool runs = row.backend == std::string("native");
-    EXPECT_TRUE(runs || elsewhere.count(row.backend) == 1) << row.name;
-    native += runs;
+    if (row.backend == std::string("native")) continue;
+    const auto named = kTwins.find(row.name);
+    const std::string twin_name = named != kTwins.end() ? named->second : std::string(row.name) + "_native";
+    SCOPED_TRACE(fmt::format("{} and {}", row.name, twin_name));
+    const ExperimentPlan other = Load(row.name), twin_plan = Load(twin_name);
+    ASSERT_FALSE(other.variants.empty() || twin_plan.variants.empty());
+    const Settings &there = First(other), &here = First(twin_plan);
+    EXPECT_EQ(here.instances.front().backend, "native");
+    EXPECT_EQ(here.experiment.batch_sizes, there.experiment.batch_sizes);
+    EXPECT_EQ(here.experiment.concurrency_levels, there.experiment.concurrency_levels);
+    EXPECT_EQ(here.experiment.benchmark_requests, there.experiment.benchmark_requests);
+    EXPECT_EQ(here.batching.enabled, there.batching.enabled);
+    EXPECT_EQ(here.batching.max_batch_size, there.batching.max_batch_size);
+    EXPECT_EQ(here.batching.timeout_ms, there.batching.timeout_ms);
+    EXPECT_EQ(here.batching.length_aware, there.batching.length_aware);
   }
-  EXPECT_GT(native, std::size(kCatalogue) / 2);
 }
 
 TEST(Catalogue, SettingsBesideTheGrid) {

@@ -1,31 +1,19 @@
-// Two results side by side: of experiments, of `rerankd load`, or any JSON with numbers (of `rerankd bench`).
+// Two results side by side, what they measured by its ratio and how they rank by the difference.
 #pragma once
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "base/status.h"
+#include "experiment/compared_result.h"
+#include "experiment/conditions.h"
 
 namespace rerankd::experiment {
 
-// What one result says about one thing. Names are equal where two results can be compared.
-struct Measure {
-  enum class Better { kHigher, kLower, kNeither };
-  std::string name;  // "batch=8, conc=4: pairs/s"
-  Better better = Better::kNeither;
-  double value = 0;
-  std::vector<double> samples;  // repeated measurements behind `value`; fewer than 3: no interval
-  double percentile = -1;       // `value` is this percentile of the samples; negative: their mean
-  size_t repeats = 0;           // runs behind it; from 3 on the samples are one of each; 0: not known
-};
-
-// kInvalidArgument: not JSON, or it holds no number.
-Result<std::vector<Measure>> ReadMeasures(const std::string& json);
-
 struct Comparison {
   std::string name;
-  Measure::Better better = Measure::Better::kNeither;
+  Better better = Better::kNeither;
   double a = 0, b = 0;
   double ratio = 1;  // above 1: b is better; b / a where neither is
   // 95 % interval of the ratio: Student's t over repeats; with fewer than three of either, a bootstrap over
@@ -34,8 +22,9 @@ struct Comparison {
   bool few_repeats = false;  // known, and fewer than three of either
 };
 
-// "better", "worse", "no difference shown", "too few repeats to tell", "no interval"; "" where neither is
-// better.
+inline constexpr const char* kTooFew = "too few repeats to tell";
+
+// "better", "worse", "no difference shown", kTooFew, "no interval"; "" where neither is better.
 const char* Verdict(const Comparison& comparison);
 
 // What both hold, in the order of `a`. Same input, same interval.
@@ -43,13 +32,39 @@ std::vector<Comparison> Compare(const std::vector<Measure>& a, const std::vector
 
 // Names of what `a` holds and `b` lacks: cells that failed in `b`, or another grid.
 std::vector<std::string> Missing(const std::vector<Measure>& a, const std::vector<Measure>& b);
+std::vector<std::string> Missing(const std::vector<RankingFigure>& a, const std::vector<RankingFigure>& b);
 
 // The smallest ratio of a rate ("higher is better"); nothing when there is none.
 std::optional<double> WorstRate(const std::vector<Comparison>& comparisons);
 
-std::string ComparisonTable(const std::vector<Comparison>& comparisons);
-std::string ComparisonJson(const std::vector<Comparison>& comparisons);
-std::string ComparisonHtml(const std::vector<Comparison>& comparisons, const std::string& name_a,
-                           const std::string& name_b);
+// B - A of a figure of ranking quality.
+struct RankingChange {
+  std::string name;
+  Better better = Better::kNeither;
+  double a = 0, b = 0;
+  // 95 % interval of the difference, a paired bootstrap over queries; nothing where a result lacks its values
+  // by query, or ranked other queries.
+  std::optional<std::pair<double, double>> range;
+  size_t queries = 0;  // behind the interval
+};
+
+// "better", "worse", "no difference shown", "no interval"; "" where neither is better.
+const char* Verdict(const RankingChange& change);
+
+// What both hold, in the order of `a`. Same input, same interval.
+std::vector<RankingChange> CompareRanking(const std::vector<RankingFigure>& a,
+                                          const std::vector<RankingFigure>& b);
+
+// All that is said of two results. Its texts: compare_report.cc.
+struct ResultComparison {
+  std::string name_a, name_b;
+  std::vector<Comparison> measures;
+  std::vector<RankingChange> ranking;
+  std::vector<Difference> differences;
+};
+
+std::string ComparisonTable(const ResultComparison& comparison);
+std::string ComparisonJson(const ResultComparison& comparison);
+std::string ComparisonHtml(const ResultComparison& comparison);
 
 }  // namespace rerankd::experiment

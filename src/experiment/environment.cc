@@ -4,6 +4,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -47,6 +48,16 @@ std::string System() {
   return uname(&name) == 0 ? fmt::format("{} {} {}", name.sysname, name.release, name.machine) : "-";
 }
 
+std::string Quoted(std::string_view argument) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=:,./@%";
+  if (!argument.empty() && argument.find_first_not_of(kPlain) == std::string_view::npos)
+    return std::string(argument);
+  std::string quoted = "'";
+  for (const char c : argument) quoted += c == '\'' ? "'\\''" : std::string(1, c);
+  return quoted + "'";
+}
+
 }  // namespace
 
 NamedValues DescribeEnvironment() {
@@ -59,5 +70,22 @@ NamedValues DescribeEnvironment() {
           {"rerankd", RERANKD_VERSION},
           {"Compiler", "GCC " __VERSION__}};
 }
+
+std::string CommandLine() {
+  const auto text = ReadFile("/proc/self/cmdline");
+  if (!text.ok() || text->empty()) return "-";
+  std::string line;
+  for (const std::string_view argument : Split(std::string_view(*text).substr(0, text->size() - 1), '\0'))
+    line += (line.empty() ? "" : " ") + Quoted(argument);
+  return line;
+}
+
+std::string LoadAverage() {
+  double load[3] = {};
+  if (getloadavg(load, 3) != 3) return "-";
+  return fmt::format("{:.2f}, {:.2f}, {:.2f} (1, 5, 15 minutes)", load[0], load[1], load[2]);
+}
+
+bool IsOfTheMoment(std::string_view name) { return name == "Command" || name.starts_with("Load average"); }
 
 }  // namespace rerankd::experiment

@@ -9,9 +9,10 @@ namespace {
 // Colours: Okabe and Ito's, which differ for colour-blind eyes too; lighter ones on a dark ground.
 constexpr const char* kStyle = R"(
 :root{color-scheme:light dark;--ink:#1b1f24;--soft:#59636e;--line:#d8dee4;--ground:#fff;--c0:#0072b2;--c1:#d55e00;
---c2:#009e73;--c3:#a0527d;--c4:#b58900;--c5:#3a87c8;--c6:#6b6b6b;--c7:#7a4b00}
-@media (prefers-color-scheme:dark){:root{--ink:#e6edf3;--soft:#9aa4af;--line:#30363d;--ground:#0d1117;--c0:#56b4e9;
---c1:#f0883e;--c2:#3fcf9e;--c3:#e6a1c4;--c4:#f0e442;--c5:#8cc8ff;--c6:#b0b0b0;--c7:#d9a441}}
+--c2:#009e73;--c3:#a0527d;--c4:#b58900;--c5:#3a87c8;--c6:#6b6b6b;--c7:#7a4b00;--bad:#b34700}
+@media screen and (prefers-color-scheme:dark){:root{--ink:#e6edf3;--soft:#9aa4af;--line:#30363d;--ground:#0d1117;--c0:#56b4e9;
+--c1:#f0883e;--c2:#3fcf9e;--c3:#e6a1c4;--c4:#f0e442;--c5:#8cc8ff;--c6:#b0b0b0;--c7:#d9a441;--bad:#f0883e}}
+@media print{:root{color-scheme:light}}
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--ground);max-width:1180px;margin:0 auto;
 padding:1rem}
 h1{font-size:1.6rem;margin:.5rem 0}h2{font-size:1.2rem;margin:1.6rem 0 .4rem;border-bottom:1px solid var(--line)}
@@ -25,7 +26,9 @@ svg text{fill:var(--soft);font:11px system-ui,sans-serif}.grid{stroke:var(--line
 .line,.bar-end{fill:none;stroke-width:1.8;stroke:currentColor}circle,g rect{fill:currentColor}.bar-end{stroke-width:1}
 .s0{color:var(--c0)}.s1{color:var(--c1)}.s2{color:var(--c2)}.s3{color:var(--c3)}.s4{color:var(--c4)}
 .s5{color:var(--c5)}.s6{color:var(--c6)}.s7{color:var(--c7)}
-pre{overflow-x:auto;font-size:.8rem;border:1px solid var(--line);padding:.6rem}.bad{color:var(--c1)}
+.d1 .line{stroke-dasharray:7 3}.d2 .line{stroke-dasharray:2 3}.d3 .line{stroke-dasharray:9 3 2 3}
+.d4 .line{stroke-dasharray:14 4}.d5 .line{stroke-dasharray:5 2 1 2 1 2}
+pre{overflow-x:auto;font-size:.8rem;border:1px solid var(--line);padding:.6rem}.bad{color:var(--bad)}
 a{color:var(--c0)}
 @media print{body{max-width:none}pre{white-space:pre-wrap}h2{break-after:avoid}details>*{display:block}}
 @media print{details::details-content{content-visibility:visible;height:auto}}

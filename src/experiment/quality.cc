@@ -95,6 +95,20 @@ double MeanOf(const Metric& metric, const QualitySet& set, const TrecRun& run) {
   return Mean(Evaluate(metric, run, set.qrels, kRelevant));
 }
 
+constexpr Metric kNdcg{Metric::Kind::kNdcg, kTop}, kMrr{Metric::Kind::kMrr, kTop};
+
+void AddJudged(const QualitySet& set, const TrecRun& ranked, QualityRecord* record) {
+  const auto ndcg = Evaluate(kNdcg, ranked, set.qrels, kRelevant);
+  const auto mrr = Evaluate(kMrr, ranked, set.qrels, kRelevant);  // the same queries in the same order
+  record->has_qrels = true;
+  record->ndcg10 = Mean(ndcg);
+  record->mrr10 = Mean(mrr);
+  record->first_stage_ndcg10 = MeanOf(kNdcg, set, set.candidates);
+  record->first_stage_mrr10 = MeanOf(kMrr, set, set.candidates);
+  for (size_t i = 0; i < ndcg.size(); ++i)
+    record->by_query.push_back({ndcg[i].query_id, ndcg[i].value, mrr[i].value});
+}
+
 }  // namespace
 
 Result<QualitySet> LoadQualitySet(const QualitySettings& settings) {
@@ -150,14 +164,7 @@ QualityRecord MeasureQuality(const QualitySet& set, const TrecRun& ranked, const
   record.data = set.name;
   record.queries = static_cast<int>(ranked.size());
   record.pairs = set.pairs.info.pairs;
-  if (!set.qrels.empty()) {
-    const Metric ndcg{Metric::Kind::kNdcg, kTop}, mrr{Metric::Kind::kMrr, kTop};
-    record.has_qrels = true;
-    record.ndcg10 = MeanOf(ndcg, set, ranked);
-    record.mrr10 = MeanOf(mrr, set, ranked);
-    record.first_stage_ndcg10 = MeanOf(ndcg, set, set.candidates);
-    record.first_stage_mrr10 = MeanOf(mrr, set, set.candidates);
-  }
+  if (!set.qrels.empty()) AddJudged(set, ranked, &record);
   if (fp32 != nullptr) record.fp32 = AgreementWith(set, ranked, *fp32);
   if (set.given) record.given = AgreementWith(set, ranked, *set.given);
   return record;

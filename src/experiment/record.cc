@@ -92,6 +92,7 @@ Json ToJson(const QualityRecord& q) {
   }
   j["fp32"] = q.fp32 ? ToJson(*q.fp32) : Json(nullptr);
   j["given"] = q.given ? ToJson(*q.given) : Json(nullptr);
+  for (const QueryQuality& query : q.by_query) j["by_query"][query.id] = {query.ndcg10, query.mrr10};
   return j;
 }
 
@@ -110,6 +111,9 @@ QualityRecord QualityFrom(const Json& j) {
   }
   q.fp32 = AgreementFrom(j.at("fp32"));
   q.given = AgreementFrom(j.at("given"));
+  if (j.contains("by_query"))
+    for (const auto& item : j["by_query"].items())
+      q.by_query.push_back({item.key(), item.value().at(0), item.value().at(1)});
   return q;
 }
 
@@ -122,6 +126,7 @@ Json ToJson(const CellRecord& c) {
             {"note", c.note},
             {"client_cpu_s", c.client_cpu_s},
             {"server_cpu_s", c.server_cpu_s},
+            {"server_resident_bytes", c.server_resident_bytes},
             {"real_tokens", c.real_tokens},
             {"computed_tokens", c.computed_tokens},
             {"multiply_adds", c.multiply_adds},
@@ -146,6 +151,7 @@ CellRecord CellFrom(const Json& j) {
   c.real_tokens = j.at("real_tokens");
   c.computed_tokens = j.at("computed_tokens");
   c.multiply_adds = j.value("multiply_adds", -1.0);  // results of earlier versions have none
+  c.server_resident_bytes = j.value("server_resident_bytes", int64_t{-1});  // nor this
   if (j.contains("open")) {
     c.rate_name = j["open"].at("name");
     c.rate = j["open"].at("rate");
@@ -209,6 +215,7 @@ Json ToJson(const RunRecord& r) {
             {"metrics", Json::parse(r.metrics_json, nullptr, false)},
             {"cells", Json::array()}};
   if (j["metrics"].is_discarded()) j["metrics"] = nullptr;
+  if (!r.model_sha256.empty()) j["model_sha256"] = r.model_sha256;
   if (r.token_lengths) j["token_lengths"] = ToJson(*r.token_lengths);
   if (r.quality) j["quality"] = ToJson(*r.quality);
   for (const CellRecord& cell : r.cells) j["cells"].push_back(ToJson(cell));
@@ -222,6 +229,7 @@ RunRecord RunFrom(const Json& j) {
   r.description = j.at("description");
   r.timestamp = j.at("timestamp");
   r.model = j.at("model");
+  r.model_sha256 = j.value("model_sha256", "");
   r.backend = j.at("backend");
   r.device = j.at("device");
   r.batching = j.at("batching");

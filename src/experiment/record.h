@@ -46,6 +46,7 @@ struct CellRecord {
   bool skipped = false;               // with `error` as the reason: this machine cannot run it
   std::string note;                   // what limited the cell, e.g. a time budget
   double client_cpu_s = -1, server_cpu_s = -1;
+  int64_t server_resident_bytes = -1;  // after the last repeat
   int64_t real_tokens = -1, computed_tokens = -1;
   double multiply_adds = -1;            // of the engine
   std::vector<RequestSample> requests;  // by repeat and index; failed ones included
@@ -63,6 +64,12 @@ struct AgreementRecord {
   double ndcg10_change = 0, ndcg10_low = 0, ndcg10_high = 0;  // ours - theirs, paired bootstrap 95 % interval
 };
 
+// Of one judged query.
+struct QueryQuality {
+  std::string id;
+  double ndcg10 = 0, mrr10 = 0;
+};
+
 // How well the served model ranks.
 struct QualityRecord {
   std::string data;
@@ -72,6 +79,7 @@ struct QualityRecord {
   bool has_qrels = false;
   double ndcg10 = 0, mrr10 = 0, first_stage_ndcg10 = 0, first_stage_mrr10 = 0;
   std::optional<AgreementRecord> fp32, given;
+  std::vector<QueryQuality> by_query;  // what the means are of; results of earlier versions have none
 };
 
 // Of pairs of the data set, in tokens.
@@ -88,6 +96,7 @@ struct RunRecord {
   std::string name, description;
   std::string timestamp;  // local, "YYYY-MM-DD HH:MM:SS"
   std::string model, backend, device;
+  std::string model_sha256;  // of its files (model_files.h); empty = not known
   bool batching = false;
   int batching_max = 0;
   double batching_timeout_ms = 0;

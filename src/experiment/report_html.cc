@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <tuple>
 
 #include "experiment/cell_stats.h"
+#include "experiment/html_tables.h"
 #include "experiment/svg_chart.h"
 
 namespace rerankd::experiment {
@@ -14,41 +16,8 @@ namespace {
 
 constexpr int kHistogramBars = 40;
 constexpr size_t kMostPoints = 600;  // of a scatter; more would only cover each other
-constexpr size_t kMostCurves = 8;    // of one chart: one for each colour
 
 using Cells = std::vector<CellRecord>;
-
-std::string Cell(const std::string& text) { return "<td>" + EscapeHtml(text) + "</td>"; }
-
-std::string NamedTable(const NamedValues& values) {
-  std::string html = "<table class=\"text\">";
-  for (const auto& [name, value] : values) html += "<tr>" + Cell(name) + Cell(value) + "</tr>\n";
-  return html + "</table>\n";
-}
-
-std::string SummaryTable(const Cells& cells) {
-  std::string html =
-      "<table><tr><th>Config</th><th>Pairs</th><th>Time (s)</th><th>Pairs/s</th><th>95 % "
-      "interval</th><th>Lat avg (ms)</th>"
-      "<th>p50</th><th>p95</th><th>p99</th></tr>\n";
-  for (const CellRecord& cell : cells) {
-    html += "<tr>" + Cell(ConfigName(cell));
-    if (!cell.good()) {
-      html += fmt::format("<td colspan=\"8\" class=\"bad\">{}{}</td></tr>\n",
-                          cell.skipped ? "skipped: " : "failed: ", EscapeHtml(cell.error));
-      continue;
-    }
-    const CellStats s = StatsOf(cell);
-    const auto interval = IntervalOfRate(cell);
-    html += Cell(fmt::format("{}", s.pairs)) + Cell(fmt::format("{:.2f}", cell.seconds)) +
-            Cell(fmt::format("{:.1f}", s.rate)) +
-            Cell(interval ? fmt::format("{:.1f} – {:.1f}", interval->low, interval->high) : "-");
-    for (const double ms : {s.latency.average, s.latency.p50, s.latency.p95, s.latency.p99})
-      html += Cell(fmt::format("{:.1f}", ms));
-    html += "</tr>\n";
-  }
-  return html + "</table>\n";
-}
 
 // Throughput over one side of the grid, a line for each value of the other.
 std::string ThroughputChart(const Cells& cells, bool over_batch) {
@@ -70,7 +39,7 @@ std::string ThroughputChart(const Cells& cells, bool over_batch) {
   chart.y_title = "pairs/s";
   for (auto& [line, series] : lines) {
     std::sort(series.points.begin(), series.points.end(), [](auto& a, auto& b) { return a.x < b.x; });
-    if (chart.series.size() < kMostCurves) chart.series.push_back(std::move(series));
+    chart.series.push_back(std::move(series));
   }
   return DrawChart(chart);
 }
@@ -79,20 +48,20 @@ std::string ThroughputChart(const Cells& cells, bool over_batch) {
 std::string OpenLoopChart(const Cells& cells) {
   Chart chart;
   chart.title = "Latency over the rate (open loop)";
-  chart.x_title = "requests due a second";
+  chart.x_title = "requests due a second; bars: 95 % interval over repeats";
   chart.y_title = "ms";
   for (const CellRecord& cell : cells) {
     if (!cell.good() || !cell.open()) continue;
     const CellStats s = StatsOf(cell);
-    for (const auto& [percentile, ms] : {std::pair(50, s.latency.p50), std::pair(99, s.latency.p99)}) {
+    const RepeatStats repeats = RepeatsOf(cell);
+    for (const auto& [percentile, ms, of_repeats] :
+         {std::tuple(50, s.latency.p50, repeats.p50), std::tuple(99, s.latency.p99, repeats.p99)}) {
+      const auto interval = load::IntervalOfMean(of_repeats).value_or(load::MeanInterval{});
       const std::string name = fmt::format("batch {}, p{}", cell.batch, percentile);
       auto series =
           std::find_if(chart.series.begin(), chart.series.end(), [&](auto& x) { return x.name == name; });
-      if (series == chart.series.end()) {
-        if (chart.series.size() == kMostCurves) continue;
-        series = chart.series.insert(chart.series.end(), {name, {}});
-      }
-      series->points.push_back({cell.rate, ms, 0, 0});
+      if (series == chart.series.end()) series = chart.series.insert(chart.series.end(), {name, {}});
+      series->points.push_back({cell.rate, ms, interval.low, interval.high});
     }
   }
   for (ChartSeries& series : chart.series)
@@ -132,7 +101,7 @@ std::string PercentileChart(const Cells& cells) {
   for (const double p : {0.0, 50.0, 90.0, 99.0, 99.9})
     chart.x_ticks.emplace_back(-std::log10(1 - p / 100), fmt::format("{:g}", p));
   for (const CellRecord& cell : cells) {
-    if (!cell.good() || chart.series.size() == kMostCurves) continue;
+    if (!cell.good()) continue;
     std::vector<double> latency = StatsOf(cell).latency_ms;
     std::sort(latency.begin(), latency.end());
     ChartSeries series{ConfigName(cell), {}};
@@ -236,35 +205,36 @@ std::string HistoryChart(const ServerMetrics& metrics, const char* title, const 
   return DrawChart(chart);
 }
 
-std::string HistoryCharts(const RunRecord& run) {
-  const auto metrics = ParseServerMetrics(run.metrics_json);
-  if (!metrics.ok()) return "";
-  std::string html = HistoryChart(*metrics, "Server throughput", "pairs/s", {{"throughput", ""}});
+std::string HistoryCharts(const ServerMetrics& metrics) {
+  std::string html = HistoryChart(metrics, "Server throughput", "pairs/s", {{"throughput", ""}});
   html +=
-      HistoryChart(*metrics, "Stages of the latest request", "ms",
+      HistoryChart(metrics, "Stages of the latest request", "ms",
                    {{"tokenize_ms", "tokenise"}, {"queue_wait_ms", "queue"}, {"inference_ms", "inference"}});
-  html += HistoryChart(*metrics, "Queue depth", "requests",
+  html += HistoryChart(metrics, "Queue depth", "requests",
                        {{"tokenizer_queue_size", "tokenizer"}, {"model_queue_size", "model"}});
-  html += HistoryChart(*metrics, "CPU of the server", "% of one core", {{"cpu_percent", ""}});
-  html += HistoryChart(*metrics, "Memory of the models", "MB", {{"gpu_memory_mb", ""}});
-  html +=
-      HistoryChart(*metrics, "Busy with inference in the last second", "%", {{"gpu_utilization_pct", ""}});
-  return html + HistoryChart(*metrics, "Padding to the longest of a request would waste", "%",
-                             {{"padding_pct", ""}});
+  html += HistoryChart(metrics, "CPU of the server", "% of one core", {{"cpu_percent", ""}});
+  html += HistoryChart(metrics, "Memory of the models", "MB", {{"gpu_memory_mb", ""}});
+  html += HistoryChart(metrics, "Busy with inference in the last second", "%", {{"gpu_utilization_pct", ""}});
+  return html +
+         HistoryChart(metrics, "Padding to the longest of a request would waste", "%", {{"padding_pct", ""}});
 }
 
 std::string RunHtml(const ExperimentRecord& record, const RunRecord& run) {
   std::string html = fmt::format("<h2>{}{}</h2>\n", EscapeHtml(run.name), record.partial ? " (PARTIAL)" : "");
   html += fmt::format("<p class=\"soft\">{}<br>{} · model {} · {} on {}</p>\n", EscapeHtml(run.description),
                       run.timestamp, EscapeHtml(run.model), EscapeHtml(run.backend), EscapeHtml(run.device));
-  html += SummaryTable(run.cells) + "<h3>Grid</h3>\n<div class=\"charts\">\n";
+  html += SummaryTable(run) + "<h3>Grid</h3>\n<div class=\"charts\">\n";
   html += ThroughputChart(run.cells, false) + ThroughputChart(run.cells, true) + OpenLoopChart(run.cells) +
           PercentileChart(run.cells) + StageChart(run.cells) +
           "</div>\n<h3>Requests</h3>\n<div class=\"charts\">\n";
   for (const CellRecord& cell : run.cells) html += HistogramChart(cell) + OverTimeChart(cell);
-  html += "</div>\n<h3>Server</h3>\n<div class=\"charts\">\n" + HistoryCharts(run) + "</div>\n";
+  const auto parsed = ParseServerMetrics(run.metrics_json);
+  const ServerMetrics metrics = parsed.ok() ? *parsed : ServerMetrics();
+  html += "</div>\n" + TokenSection(run, metrics) + ResourceSection(run, metrics);
+  html += "<h3>Server</h3>\n<div class=\"charts\">\n" + HistoryCharts(metrics) + "</div>\n";
   NamedValues facts = {{"Data set", fmt::format("{}, {} pairs, sha256 {}", run.dataset.name,
                                                 run.dataset.pairs, run.dataset.sha256)}};
+  if (!run.model_sha256.empty()) facts.emplace_back("Model files", "sha256 " + run.model_sha256);
   for (const std::string& instance : run.instances) facts.emplace_back("Instance", instance);
   AddQuality(run, &facts);
   for (const CellRecord& cell : run.cells) {
@@ -286,15 +256,16 @@ const CellRecord* Best(const RunRecord& run) {
 std::string IndexRow(const ExperimentRecord& record, const RunRecord& run) {
   std::string html = fmt::format("<tr><td><a href=\"{}_results.html\">{}</a></td>", EscapeHtml(record.stem),
                                  EscapeHtml(run.name + (record.partial ? " (PARTIAL)" : "")));
-  html += Cell(run.timestamp) + Cell(run.model) + Cell(run.backend + " on " + run.device);
+  html += TableCell(run.timestamp) + TableCell(run.model) + TableCell(run.backend + " on " + run.device);
   const CellRecord* best = Best(run);
   const auto failed = std::count_if(run.cells.begin(), run.cells.end(), [](auto& c) { return !c.good(); });
-  html += Cell(fmt::format("{} of {}", run.cells.size() - static_cast<size_t>(failed), run.cells.size()));
+  html +=
+      TableCell(fmt::format("{} of {}", run.cells.size() - static_cast<size_t>(failed), run.cells.size()));
   if (best == nullptr) return html + "<td colspan=\"5\" class=\"bad\">no cell succeeded</td></tr>\n";
   const CellStats s = StatsOf(*best);
-  return html + Cell(fmt::format("{:.1f}", s.rate)) + Cell(ConfigName(*best)) +
-         Cell(fmt::format("{:.1f}", s.latency.p50)) + Cell(fmt::format("{:.1f}", s.latency.p99)) +
-         Cell(run.quality && run.quality->has_qrels ? fmt::format("{:.4f}", run.quality->ndcg10) : "-") +
+  return html + TableCell(fmt::format("{:.1f}", s.rate)) + TableCell(ConfigName(*best)) +
+         TableCell(fmt::format("{:.1f}", s.latency.p50)) + TableCell(fmt::format("{:.1f}", s.latency.p99)) +
+         TableCell(run.quality && run.quality->has_qrels ? fmt::format("{:.4f}", run.quality->ndcg10) : "-") +
          "</tr>\n";
 }
 

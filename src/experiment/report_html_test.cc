@@ -6,11 +6,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <regex>
+#include <set>
 
-#include "base/file.h"
 #include "experiment/cell_stats.h"
-#include "experiment/compare.h"
+#include "experiment/report.h"
 #include "experiment/svg_chart.h"
+#include "experiment/testing/records.h"
 
 namespace rerankd::experiment {
 namespace {
@@ -21,62 +23,6 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
 using testing::SizeIs;
-
-// `requests` one after another, each of `latency_ms` and a little more.
-CellRecord Cell(int batch, int concurrency, int requests, double latency_ms) {
-  CellRecord cell;
-  cell.batch = batch;
-  cell.concurrency = concurrency;
-  double now = 0;
-  for (int i = 0; i < requests; ++i) {
-    RequestSample sample;
-    sample.index = i;
-    sample.start_ms = now;
-    sample.latency_ms = latency_ms + i % 7;
-    sample.pairs = batch;
-    sample.queue_ms = 1;
-    sample.tokenize_ms = 2;
-    sample.inference_ms = latency_ms / 2;
-    now += sample.latency_ms;
-    cell.requests.push_back(sample);
-  }
-  cell.seconds = now / 1000;
-  return cell;
-}
-
-ExperimentRecord SomeRecord(double latency_ms = 20) {
-  ExperimentRecord record;
-  record.stem = "stem";
-  record.warnings = {"mind <this> & that"};
-  RunRecord run;
-  run.name = "a \"title\"";
-  run.timestamp = "2026-01-02 03:04:05";
-  run.model = "m";
-  run.configuration = "name: <x>\n";
-  run.metrics_json = *ReadFile(std::string(RERANKD_SOURCE_DIR) + "/src/experiment/testing/metrics.json");
-  run.cells = {Cell(8, 1, 50, latency_ms), Cell(8, 2, 50, latency_ms), Cell(16, 1, 50, latency_ms)};
-  run.cells.push_back({});
-  run.cells.back().error = "broke & burnt";
-  record.runs = {run};
-  return record;
-}
-
-// Two rates of an open loop on one size of request.
-ExperimentRecord OpenRecord() {
-  ExperimentRecord record = SomeRecord();
-  record.runs[0].cells = {Cell(8, 3, 30, 20), Cell(8, 9, 30, 40)};
-  record.runs[0].cells[0].rate_name = "50%";
-  record.runs[0].cells[0].rate = 10;
-  record.runs[0].cells[1].rate_name = "80%";
-  record.runs[0].cells[1].rate = 16;
-  return record;
-}
-
-int Count(const std::string& text, const std::string& part) {
-  int count = 0;
-  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
-  return count;
-}
 
 TEST(SvgChart, TicksAreRoundAndCoverTheRange) {
   EXPECT_THAT(NiceTicks(0, 97, 5), ElementsAre(0, 20, 40, 60, 80, 100));
@@ -126,12 +72,98 @@ TEST(HtmlReport, DrawsEveryKindOfChart) {
   EXPECT_GE(Count(html, "class=\"bar-end\""), 4);  // intervals of throughput
 }
 
+std::string FigureOf(const std::string& html, const std::string& title) {
+  const size_t at = html.find("<figcaption>" + title);
+  return at == std::string::npos ? "" : html.substr(at, html.find("</figure>", at) - at);
+}
+
 TEST(HtmlReport, OpenLoopsAreDrawnOverTheirRate) {
   const std::string html = HtmlReport(OpenRecord());
   EXPECT_THAT(html, HasSubstr("Latency over the rate (open loop)"));
   EXPECT_THAT(html, HasSubstr("batch 8, p99"));
   EXPECT_THAT(html, HasSubstr("batch=8, rate=80%"));
   EXPECT_THAT(html, Not(HasSubstr("Throughput over concurrency"))) << "there is none that was chosen";
+}
+
+TEST(HtmlReport, PointsOfAnOpenLoopHaveTheIntervalOverItsRepeats) {
+  ExperimentRecord record = OpenRecord();
+  EXPECT_EQ(Count(FigureOf(HtmlReport(record), "Latency over the rate"), "class=\"bar-end\""), 0)
+      << "without repeats there is none";
+  CellRecord& cell = record.runs[0].cells[0] = Repeated({0.9, 1, 1.1});
+  cell.rate_name = "50%";
+  cell.rate = 10;
+  EXPECT_EQ(Count(FigureOf(HtmlReport(record), "Latency over the rate"), "class=\"bar-end\""), 2)
+      << "p50 and p99 of one cell";
+}
+
+// A grid of as many sizes of request as asked for, at two concurrencies.
+ExperimentRecord Grid(int sizes) {
+  ExperimentRecord record = SomeRecord();
+  record.runs[0].cells.clear();
+  for (int batch = 1; batch <= sizes; ++batch)
+    for (const int concurrency : {1, 2}) record.runs[0].cells.push_back(Cell(batch, concurrency, 30, 20));
+  return record;
+}
+
+TEST(HtmlReport, EveryCurveIsDrawnAndLooksUnlikeTheOthers) {
+  const std::string html = HtmlReport(Grid(20));
+  const std::string percentiles = FigureOf(html, "Latency percentiles");
+  std::set<std::string> looks;
+  for (int batch = 1; batch <= 20; ++batch)
+    for (const int concurrency : {1, 2})
+      EXPECT_THAT(percentiles, HasSubstr(fmt::format(">batch={}, conc={}</text>", batch, concurrency)));
+  const std::regex curve("<g class=\"(s[0-7](?: d[1-5])?)\"><path class=\"line\" d=\"M[^h\"]*\">");
+  for (std::sregex_iterator it(percentiles.begin(), percentiles.end(), curve), end; it != end; ++it)
+    EXPECT_TRUE(looks.insert((*it)[1]).second) << (*it)[1];
+  EXPECT_THAT(looks, SizeIs(40));
+  EXPECT_EQ(Count(FigureOf(html, "Throughput over concurrency"), "<path class=\"line\" d=\"M"), 2 * 20)
+      << "each with its sample in the legend";
+  for (const std::string& look : looks) {
+    if (look.size() < 3) continue;
+    EXPECT_THAT(html, HasSubstr("." + look.substr(3) + " .line{stroke-dasharray")) << look;
+  }
+}
+
+TEST(HtmlReport, CurvesThatOneChartCannotTellApartFillSeveral) {
+  const std::string html = HtmlReport(Grid(50));  // 100 curves of percentiles
+  int curves = 0;
+  for (int part = 1; part <= 3; ++part)
+    curves += Count(FigureOf(html, fmt::format("Latency percentiles ({} of 3)", part)), "</title></path>");
+  EXPECT_EQ(curves, 100);
+}
+
+// The numbers of each cell and those of the report in Markdown are the same ones.
+TEST(HtmlReport, TokensAndResourcesStandInTables) {
+  ExperimentRecord record = SomeRecord();
+  CellRecord& cell = record.runs[0].cells[0];
+  cell.seconds = 2;
+  cell.real_tokens = 40000;
+  cell.computed_tokens = 50000;
+  cell.multiply_adds = 5e9;
+  cell.client_cpu_s = 0.25;
+  cell.server_cpu_s = 3;
+  cell.server_resident_bytes = 123'400'000;
+  const std::string html = HtmlReport(record), markdown = MarkdownReport(record);
+  EXPECT_THAT(html,
+              HasSubstr("<tr><td>batch=8, conc=1</td><td>100.0</td><td>20000</td><td>25000</td><td>20.0</td>"
+                        "<td>25.0</td></tr>"));
+  EXPECT_THAT(markdown, HasSubstr("| 8 | 1 | 100.0 | 20000 | 25000 | 20.0 | 25.0 |"));
+  EXPECT_THAT(html,
+              HasSubstr("<tr><td>batch=8, conc=1</td><td>0.25</td><td>3.00</td><td>1.50</td><td>133.3</td>"
+                        "<td>123.4</td></tr>"));
+  EXPECT_THAT(markdown, HasSubstr("| 8 | 1 | 0.25 | 3.00 | 1.50 | 133.3 | 123.4 |"));
+  EXPECT_THAT(html, HasSubstr("<td>Memory of the models (MB)</td><td>20.0</td><td>10.0</td>"));
+  EXPECT_THAT(html, HasSubstr("<td>CPU of the server (% of one core)</td><td>150.0</td>"));
+  EXPECT_THAT(html, HasSubstr("Peak: 10.0 billion multiply-adds/s"));
+  EXPECT_EQ(Count(FigureOf(html, "Tokens computed a second"), "<rect"), 4) << "two bars, two in the legend";
+}
+
+TEST(HtmlReport, WhatTheServerDidNotTellHasNoSection) {
+  ExperimentRecord record = SomeRecord();
+  record.runs[0].metrics_json.clear();
+  EXPECT_THAT(HtmlReport(record), AllOf(Not(HasSubstr("<h3>Tokens</h3>")), Not(HasSubstr("CPU and device"))));
+  record.runs[0].cells[0].client_cpu_s = 0.25;  // a target of another make
+  EXPECT_THAT(HtmlReport(record), HasSubstr("<td>0.25</td><td>-</td><td>-</td><td>-</td><td>-</td></tr>"));
 }
 
 TEST(HtmlReport, IsTheSameBytesFromRawDataAgain) {
@@ -155,7 +187,7 @@ TEST(HtmlIndex, NamesTheBestCellOfEachExperiment) {
   failed.partial = true;
   failed.runs[0].cells = {failed.runs[0].cells.back()};
   ExperimentRecord ranked = SomeRecord();
-  ranked.runs[0].quality = QualityRecord{"set", "", 8, 80, true, 0.8125, 0.9, 0, 0, {}, {}};
+  ranked.runs[0].quality = QualityRecord{"set", "", 8, 80, true, 0.8125, 0.9, 0, 0, {}, {}, {}};
   const std::string html = HtmlIndex({SomeRecord(), failed, ranked});
   EXPECT_EQ(Count(html, "<td>-</td></tr>"), 1) << "one without, one with a quality";
   EXPECT_THAT(html, HasSubstr("<td>0.8125</td></tr>"));
@@ -193,28 +225,6 @@ TEST(CellStats, TheIntervalOfTheRateIsStudents) {
   EXPECT_NEAR(interval->high - 220, 2.262 * 20, 1e-9);  // population deviation 60, / sqrt(10 - 1)
 }
 
-// `repeats` of 25 requests each; their rates are 1000 times the factors.
-CellRecord Repeated(const std::vector<double>& factors) {
-  CellRecord cell;
-  cell.batch = 10;
-  cell.concurrency = 1;
-  for (size_t i = 0; i < factors.size(); ++i) {
-    const double ms = 10 / factors[i];
-    for (int k = 0; k < 25; ++k) {
-      RequestSample r;
-      r.index = k;
-      r.repeat = static_cast<int>(i);
-      r.start_ms = cell.seconds * 1000 + ms * k;
-      r.latency_ms = ms;
-      r.pairs = 10;
-      cell.requests.push_back(r);
-    }
-    cell.repeats.push_back({25 * ms / 1000, {1, 0}, {1, 0}});
-    cell.seconds += 25 * ms / 1000;
-  }
-  return cell;
-}
-
 TEST(CellStats, TheIntervalOfThreeRepeatsIsOverThem) {
   const auto interval = IntervalOfRate(Repeated({0.9, 1.0, 1.1}));
   ASSERT_TRUE(interval);
@@ -237,116 +247,6 @@ TEST(CellStats, WhatIsFarFromTheOthersIsAWarning) {
   slow.requests[12].latency_ms = 150;
   EXPECT_THAT(CellWarnings(slow), Contains(HasSubstr("1 of 25 requests took more than 10 times the median")));
   EXPECT_THAT(CellWarnings(Repeated({1, 0.99, 0.8, 0.79})), Contains(HasSubstr("the rate fell by")));
-}
-
-std::vector<Measure> MeasuresOfRecord(double latency_ms) {
-  const auto measures = ReadMeasures(RecordToJson(SomeRecord(latency_ms)));
-  EXPECT_TRUE(measures.ok()) << measures.status().ToString();
-  return measures.ok() ? *measures : std::vector<Measure>();
-}
-
-TEST(Compare, AFasterResultIsBetterAndTheSameOneIsEqual) {
-  const auto same = Compare(MeasuresOfRecord(20), MeasuresOfRecord(20));
-  ASSERT_THAT(same, SizeIs(9));  // 3 good cells x rate, p50, p99
-  EXPECT_EQ(*WorstRate(same), 1);
-  for (const Comparison& c : same) {
-    ASSERT_TRUE(c.range) << c.name;
-    EXPECT_LE(c.range->first, 1);
-    EXPECT_GE(c.range->second, 1);
-  }
-  const auto faster = Compare(MeasuresOfRecord(20), MeasuresOfRecord(10));
-  EXPECT_GT(*WorstRate(faster), 1.5);
-  for (const Comparison& c : faster) EXPECT_GT(c.range->first, 1.2) << c.name;
-  EXPECT_LT(*WorstRate(Compare(MeasuresOfRecord(10), MeasuresOfRecord(20))), 0.7);
-}
-
-// The three good cells of SomeRecord, each in repeats that differ by `factors`.
-std::vector<Measure> MeasuresOfRepeats(const std::vector<double>& factors) {
-  ExperimentRecord record = SomeRecord();
-  record.runs[0].cells = {Repeated(factors)};
-  const auto measures = ReadMeasures(RecordToJson(record));
-  EXPECT_TRUE(measures.ok()) << measures.status().ToString();
-  return measures.ok() ? *measures : std::vector<Measure>();
-}
-
-TEST(Compare, ADifferenceIsClaimedOnlyFromRepeatsThatShowIt) {
-  const auto verdicts = [](const std::vector<double>& a, const std::vector<double>& b) {
-    std::vector<std::string> texts;
-    for (const Comparison& c : Compare(MeasuresOfRepeats(a), MeasuresOfRepeats(b)))
-      texts.push_back(Verdict(c));
-    return texts;
-  };
-  using testing::Each;
-  EXPECT_THAT(verdicts({1}, {2}), Each("too few repeats to tell"))
-      << "how much another run would differ, nobody knows";
-  EXPECT_THAT(verdicts({1, 1.01}, {2, 2.01}), Each("too few repeats to tell"));
-  EXPECT_THAT(verdicts({1, 1.01, 1.02}, {2, 2.01}), Each("too few repeats to tell"));
-  EXPECT_THAT(verdicts({1}, {1}), Each("no difference shown"));
-  EXPECT_THAT(verdicts({1, 1.01, 0.99}, {2, 2.01, 1.99}), Each("better"));
-  EXPECT_THAT(verdicts({2, 2.01, 1.99}, {1, 1.01, 0.99}), Each("worse"));
-  // All of B above all of A, which a bootstrap over three takes for certain. Student's t does not.
-  EXPECT_THAT(verdicts({1, 1.01, 1.02}, {1.021, 1.03, 1.04}), Each("no difference shown"));
-  EXPECT_THAT(ComparisonTable(Compare(MeasuresOfRepeats({1}), MeasuresOfRepeats({2}))),
-              HasSubstr("Three repeats of both or more tell"));
-}
-
-TEST(Compare, TheIntervalOverRepeatsIsWelchs) {
-  const auto result = Compare(MeasuresOfRepeats({0.9, 1, 1.1}), MeasuresOfRepeats({1.9, 2, 2.1, 2.2}));
-  ASSERT_TRUE(result[0].range);
-  // Logarithms: means -0.00335 and 0.71635, standard errors 0.05795 and 0.03155, 3.2 degrees of freedom.
-  EXPECT_NEAR(std::log(result[0].range->first), 0.71970 - 3.182 * 0.06598, 1e-3);
-  EXPECT_NEAR(std::log(result[0].range->second), 0.71970 + 3.182 * 0.06598, 1e-3);
-}
-
-TEST(Compare, LoadsAreComparedByTheirWholeSeconds) {
-  const auto load = [](double rate) {
-    std::string windows;
-    for (int i = 0; i < 6; ++i)
-      windows += (i > 0 ? ", " : "") +
-                 std::string("{\"due\": 1, \"ok\": 1, \"p50_ms\": 2, \"p99_ms\": 3, \"pairs\": ") +
-                 std::to_string(i == 0 || i == 5 ? 1 : rate + i) + "}";
-    return *ReadMeasures(
-        "{\"format\": \"rerankd-load\", \"pairs_per_s\": " + std::to_string(rate) +
-        ", \"goodput_requests_per_s\": 1, \"latency_ms\": {\"p50\": 2, \"p99\": 3}, \"windows\": [" +
-        windows + "]}");
-  };
-  const auto result = Compare(load(100), load(80));
-  ASSERT_THAT(result, SizeIs(4));
-  EXPECT_NEAR(result[0].ratio, 0.8, 1e-9);
-  ASSERT_TRUE(result[0].range);
-  EXPECT_LT(result[0].range->second, 0.85);
-  EXPECT_FALSE(result[1].range);
-}
-
-TEST(Compare, LoadsWithRepeatsAreComparedByThem) {
-  const auto load = [](const char* rates) {
-    return ReadMeasures(fmt::format(
-        R"({{"format": "rerankd-load", "pairs_per_s": 100, "windows": [], "repeats": {{"pairs_per_s": {{"values": {}}}}}}})",
-        rates));
-  };
-  const auto result = Compare(*load("[99, 100, 101]"), *load("[79, 80, 81]"));
-  ASSERT_TRUE(result[0].range);
-  EXPECT_LT(result[0].range->second, 0.83);
-  EXPECT_FALSE(result[2].range);
-  EXPECT_THAT(load("[\"x\"]").status().message(), HasSubstr("damaged"));
-}
-
-TEST(Compare, AnyOtherJsonIsComparedNumberByNumber) {
-  const auto a = ReadMeasures(R"({"peak": {"gflops": 10, "name": "x"}, "stages": [{"total_ms": 4}]})");
-  const auto b = ReadMeasures(R"({"peak": {"gflops": 5}, "stages": [{"total_ms": 2}], "new": 1})");
-  const auto result = Compare(*a, *b);
-  ASSERT_THAT(result, SizeIs(2));
-  EXPECT_EQ(result[0].name, "peak.gflops");
-  EXPECT_EQ(result[0].ratio, 0.5);
-  EXPECT_EQ(result[1].ratio, 2);  // half the time
-  EXPECT_FALSE(ReadMeasures("{").ok());
-  EXPECT_FALSE(ReadMeasures("{\"a\": \"text\"}").ok());
-}
-
-TEST(Compare, HtmlHoldsTheTable) {
-  const std::string html = ComparisonHtml(
-      Compare(MeasuresOfRepeats({1, 1.01, 1}), MeasuresOfRepeats({2, 2.01, 2})), "a<b.json", "c.json");
-  EXPECT_THAT(html, AllOf(HasSubstr("a&lt;b.json"), HasSubstr("<td>better</td>"), HasSubstr("<svg")));
 }
 
 }  // namespace

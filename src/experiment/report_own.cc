@@ -2,20 +2,27 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <optional>
 #include <vector>
 
 #include "experiment/cell_stats.h"
+#include "experiment/cell_use.h"
 #include "experiment/report.h"
 #include "experiment/stats.h"
 
 namespace rerankd::experiment {
 namespace {
 
+// A command line may hold what would end a cell or a row.
+std::string InCell(const std::string& value) {
+  std::string text;
+  for (const char c : value) text += c == '|' ? "\\|" : c == '\n' ? " " : std::string(1, c);
+  return text;
+}
+
 std::string Named(const NamedValues& values) {
   std::string text;
-  for (const auto& [name, value] : values) text += fmt::format("| {} | {} |\n", name, value);
+  for (const auto& [name, value] : values) text += fmt::format("| {} | {} |\n", name, InCell(value));
   return text;
 }
 
@@ -54,6 +61,7 @@ std::string Environment(const ExperimentRecord& record, const RunRecord& run) {
   std::string text = "## Environment\n\n| Item | Value |\n|------|-------|\n" + Named(record.environment);
   text += DatasetText(run.dataset);
   if (run.token_lengths) text += LengthsText(*run.token_lengths);
+  if (!run.model_sha256.empty()) text += fmt::format("| Model files | sha256 {} |\n", run.model_sha256);
   if (!run.label.empty()) text += fmt::format("| Sweep | {} |\n", run.label);
   text += fmt::format("| Server | {} |\n", ServerText(run.server));
   for (const std::string& instance : run.instances) text += fmt::format("| Instance | {} |\n", instance);
@@ -93,26 +101,11 @@ std::string Workers(const ServerMetrics& metrics) {
   return text + "\n";
 }
 
-int64_t PairsOf(const CellRecord& cell) {
-  return std::accumulate(
-      cell.requests.begin(), cell.requests.end(), int64_t{0},
-      [](int64_t sum, const RequestSample& s) { return sum + (s.error.empty() ? s.pairs : 0); });
-}
-
-std::string Ratio(double numerator, double denominator, int decimals) {
-  if (numerator < 0 || denominator <= 0) return "-";
-  return fmt::format("{:.{}f}", numerator / denominator, decimals);
-}
-
-// `peak` in multiply-adds/s.
 std::string TokenRow(const CellRecord& cell, double peak) {
-  const auto real = static_cast<double>(cell.real_tokens),
-             computed = static_cast<double>(cell.computed_tokens);
-  const auto pairs = static_cast<double>(PairsOf(cell));
+  const TokenUse use = TokensOf(cell, peak);
   return fmt::format("| {} | {} | {} | {} | {} | {} | {} |\n", cell.batch, cell.concurrency,
-                     Ratio(real, pairs, 1), Ratio(real, cell.seconds, 0), Ratio(computed, cell.seconds, 0),
-                     real < 0 ? "-" : Ratio((computed - real) * 100, computed, 1),
-                     Ratio(cell.multiply_adds * 100, cell.seconds * peak, 1));
+                     Known(use.per_pair, 1), Known(use.real_per_s, 0), Known(use.computed_per_s, 0),
+                     Known(use.waste_pct, 1), Known(use.peak_pct, 1));
 }
 
 std::string Tokens(const RunRecord& run, const ServerMetrics& metrics) {
@@ -141,10 +134,10 @@ std::string Tokens(const RunRecord& run, const ServerMetrics& metrics) {
 }
 
 std::string CpuRow(const CellRecord& cell) {
-  const auto pairs = static_cast<double>(PairsOf(cell));
-  return fmt::format("| {} | {} | {} | {} | {} | {} |\n", cell.batch, cell.concurrency,
-                     Ratio(cell.client_cpu_s, 1, 2), Ratio(cell.server_cpu_s, 1, 2),
-                     Ratio(cell.server_cpu_s, cell.seconds, 2), Ratio(pairs, cell.server_cpu_s, 1));
+  const CpuUse use = CpuOf(cell);
+  return fmt::format("| {} | {} | {} | {} | {} | {} | {} |\n", cell.batch, cell.concurrency,
+                     Known(use.client_s, 2), Known(use.server_s, 2), Known(use.server_cores, 2),
+                     Known(use.pairs_per_server_s, 1), Known(use.resident_mb, 1));
 }
 
 std::string CpuTime(const RunRecord& run) {
@@ -153,8 +146,9 @@ std::string CpuTime(const RunRecord& run) {
     if (cell.good() && cell.client_cpu_s >= 0) rows += CpuRow(cell);
   if (rows.empty()) return "";
   return "## CPU Time\n\n| Batch | Conc | Client (s) | Server (s) | Server cores used | Pairs per server "
-         "CPU-second |\n"
-         "|-------|------|------------|------------|-------------------|-----------------------------|\n" +
+         "CPU-second | Server memory (MB) |\n"
+         "|-------|------|------------|------------|-------------------|-----------------------------|"
+         "--------------------|\n" +
          rows + "\n";
 }
 

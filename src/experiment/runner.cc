@@ -2,7 +2,6 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <ctime>
 #include <filesystem>
@@ -13,6 +12,7 @@
 #include "base/file.h"
 #include "config/wanted_target.h"
 #include "experiment/environment.h"
+#include "experiment/model_files.h"
 #include "experiment/quality.h"
 #include "experiment/report.h"
 #include "experiment/report_html.h"
@@ -98,7 +98,19 @@ Result<std::vector<PlannedRun>> RunsOf(const ExperimentPlan& plan, const Dataset
   return runs;
 }
 
-RunRecord MakeRun(const PlannedRun& planned, const std::string& stem) {
+// Of each model once.
+class ModelHashes {
+ public:
+  const std::string& Of(const std::string& model) {
+    const auto known = hashes_.find(model);
+    return known != hashes_.end() ? known->second : hashes_.emplace(model, HashModel(model)).first->second;
+  }
+
+ private:
+  std::map<std::string, std::string> hashes_;
+};
+
+RunRecord MakeRun(const PlannedRun& planned, const std::string& stem, ModelHashes* hashes) {
   const Settings& s = planned.subject.settings;
   RunRecord run;
   run.label = planned.label;
@@ -122,19 +134,8 @@ RunRecord MakeRun(const PlannedRun& planned, const std::string& stem) {
   run.batching_timeout_ms = s.batching.timeout_ms;
   run.configuration = DumpSettings(s);
   run.token_lengths = MeasureTokenLengths(s, *planned.subject.dataset);
+  run.model_sha256 = hashes->Of(run.model);
   return run;
-}
-
-// Also tries to write there: better now than after the first cell.
-Status MakeFolder(const std::string& path) {
-  std::error_code error;
-  fs::create_directories(path, error);
-  if (error || !fs::is_directory(path))
-    return InvalidArgument(fmt::format("cannot make the results folder {}: {}", path, error.message()));
-  const fs::path probe = fs::path(path) / fmt::format(".rerankd_{}", ::getpid());
-  const Status status = WriteFileAtomically(probe.string(), "");
-  fs::remove(probe, error);
-  return status.WithContext("results folder");
 }
 
 // By what names them.
@@ -151,6 +152,16 @@ Result<QualitySets> LoadQualitySets(const ExperimentPlan& plan) {
     sets.emplace(KeyOf(quality), std::move(set));
   }
   return sets;
+}
+
+// Ends with the load average after the last cell, which is that of each moment the record is written at.
+NamedValues EnvironmentOf(const RunOptions& options) {
+  NamedValues values = DescribeEnvironment();
+  if (!options.commit.empty()) values.emplace_back("Commit", options.commit);
+  values.emplace_back("Command", CommandLine());
+  values.emplace_back("Load average before", LoadAverage());
+  values.emplace_back("Load average after", "");
+  return values;
 }
 
 void CountCells(const ExperimentRecord& record, RunOutcome* outcome) {
@@ -179,24 +190,25 @@ Status WriteReports(const ExperimentRecord& record, const std::string& out) {
 
 Result<RunOutcome> RunPlan(const ExperimentPlan& plan, const RunOptions& options,
                            const std::atomic<bool>& interrupt, const Log& log) {
-  RERANKD_RETURN_IF_ERROR(MakeFolder(options.out));
   RERANKD_ASSIGN_OR_RETURN(const Datasets datasets, LoadDatasets(plan));
   RERANKD_ASSIGN_OR_RETURN(const QualitySets quality_sets, LoadQualitySets(plan));
   RERANKD_ASSIGN_OR_RETURN(const std::vector<PlannedRun> runs, RunsOf(plan, datasets));
   std::map<std::string, TrecRun> references;
+  ModelHashes hashes;
   ExperimentRecord record;
   record.stem = plan.stem;
-  record.environment = DescribeEnvironment();
+  record.environment = EnvironmentOf(options);
   record.warnings = plan.warnings;
   const auto save = [&]() -> Status {
     record.partial = interrupt.load();
+    record.environment.back().second = LoadAverage();
     RERANKD_RETURN_IF_ERROR(
         WriteFileAtomically(ResultPath(options.out, record.stem, ".json"), RecordToJson(record)));
     return WriteReports(record, options.out);
   };
   for (const PlannedRun& planned : runs) {
     if (interrupt.load()) break;
-    record.runs.push_back(MakeRun(planned, plan.stem));
+    record.runs.push_back(MakeRun(planned, plan.stem, &hashes));
     if (!planned.label.empty()) log(record.runs.back().name);
     VariantRunner runner(planned.subject, options, interrupt, log);
     RERANKD_RETURN_IF_ERROR(runner.Run(&record.runs.back(), save));

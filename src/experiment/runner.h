@@ -14,7 +14,8 @@
 namespace rerankd::experiment {
 
 struct RunOptions {
-  std::string out = "results";     // folder of the reports; made if absent
+  std::string out = "results";     // folder of the reports
+  std::string commit;              // of the program's source, for the reports; empty = not known
   bool skip_unavailable = false;   // a server that this machine cannot run is skipped, not failed
   std::optional<double> budget_s;  // longest measured time of a cell
   bool progress = true;            // progress bars on a terminal
@@ -32,8 +33,9 @@ struct RunOutcome {
 
 using Log = std::function<void(const std::string&)>;  // one line for people
 
-// Failures of cells are in the outcome and in the report; the Status is for what kept the whole from running:
-// data set, results folder. Raw data and reports are written anew after every cell.
+// The caller holds the folder (ResultsFolder). Failures of cells are in the outcome and in the report; the
+// Status is for what kept the whole from running: data set, results folder. Raw data and reports are written
+// anew after every cell.
 Result<RunOutcome> RunPlan(const ExperimentPlan& plan, const RunOptions& options,
                            const std::atomic<bool>& interrupt, const Log& log);
 

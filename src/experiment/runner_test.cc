@@ -8,12 +8,14 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <thread>
 
 #include "base/file.h"
 #include "experiment/catalogue.h"
 #include "experiment/http_get.h"
 #include "experiment/report.h"
+#include "experiment/results_folder.h"
 #include "experiment/server_process.h"
 #include "load/dataset.h"
 #include "load/testing/raw_server.h"
@@ -275,6 +277,59 @@ TEST_F(ExperimentTest, AnInterruptKeepsWhatIsDone) {
   EXPECT_THAT(Result(".md"), testing::StartsWith("# exp (PARTIAL)\n"));
 }
 
+// What was run, what was not: each file is counted once.
+TEST_F(ExperimentTest, TheSummaryOfAnInterruptedRunAddsUp) {
+  ExperimentOptions options = Options("  benchmark_requests: 2\n  batch_sizes: 1\n");
+  const std::string endless = Write(
+      "endless.yaml", "experiment: {dataset: pairs.tsv, batch_sizes: [1], benchmark_requests: 1000000000}\n");
+  options.files = {Write("bad.yaml", "nonsense: 1\n"), options.files[0], endless, endless, endless};
+  std::thread interrupter([this] {
+    const std::string second = ResultPath((folder_ / "out").string(), "exp", ".json");
+    for (int i = 0; i < 500 && !fs::exists(second); ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    kill(getpid(), SIGINT);
+  });
+  EXPECT_EQ(Run(options), 130);
+  interrupter.join();
+  EXPECT_THAT(log_, AllOf(HasSubstr("interrupted endless: "),
+                          HasSubstr("5 experiments: 2 run, 0 skipped, 1 failed, 2 not reached\n")));
+}
+
+TEST_F(ExperimentTest, TheReportSaysWhatMadeItAndHowBusyTheMachineWas) {
+  ExperimentOptions options = Options("  benchmark_requests: 2\n  batch_sizes: 1\n");
+  options.run.commit = "c0ffee";
+  ASSERT_EQ(Run(options), 0) << log_;
+  std::map<std::string, std::string> values;
+  for (const auto& [name, value] : Record().environment) values[name] = value;
+  EXPECT_EQ(values["Commit"], "c0ffee");
+  EXPECT_THAT(values["Command"], HasSubstr("experiment_runner_test"));
+  for (const char* when : {"before", "after"})
+    EXPECT_THAT(values[std::string("Load average ") + when],
+                testing::ContainsRegex("^[0-9]+\\.[0-9]{2}, [0-9.]+, [0-9.]+ \\(1, 5, 15 minutes\\)$"));
+  for (const char* extension : {".md", ".html"})
+    EXPECT_THAT(Result(extension), AllOf(HasSubstr("c0ffee"), HasSubstr("Load average before"),
+                                         HasSubstr("Load average after")));
+  EXPECT_GT(Record().runs[0].cells[0].server_resident_bytes, 1 << 20);
+}
+
+// A second holder in this process is refused as one in another is: the lock is of the open file.
+TEST_F(ExperimentTest, AResultsFolderIsUsedByOneRunAtATime) {
+  const ExperimentOptions options = Options("  benchmark_requests: 2\n  batch_sizes: 1\n");
+  {
+    const auto held = ResultsFolder::Take(options.run.out);
+    ASSERT_TRUE(held.ok()) << held.status().ToString();
+    EXPECT_EQ(Run(options), 1);
+    EXPECT_THAT(log_, AllOf(HasSubstr(options.run.out + " is in use by another"),
+                            HasSubstr(fmt::format("(pid {})", getpid())), HasSubstr("--out")));
+    EXPECT_THAT(reports_, SizeIs(0));
+  }
+  EXPECT_EQ(Run(options), 0) << log_;
+  EXPECT_FALSE(fs::exists(fs::path(options.run.out) / ".rerankd.lock"));
+  std::ofstream(fs::path(options.run.out) / ".rerankd.lock") << "1";  // of a run that was killed
+  EXPECT_EQ(Run(options), 0) << log_;
+}
+
 TEST_F(ExperimentTest, WrongFilesAreUsageErrorsAndDoNotKeepTheNextFromRunning) {
   ExperimentOptions options = Options("  benchmark_requests: 1\n");
   options.files.insert(options.files.begin(), Write("bad.yaml", "batching: {max_bach_size: 4}\n"));
@@ -399,6 +454,10 @@ TEST_F(QualityTest, RankingIsComparedWithJudgementsAndWithFp32) {
   // q1: c, b, a: c is first. q2: c, a: a is second.
   EXPECT_NEAR(exact.ndcg10, (1 + 1 / std::log2(3)) / 2, 1e-12);
   EXPECT_NEAR(exact.mrr10, 0.75, 1e-12);
+  ASSERT_THAT(exact.by_query, SizeIs(2));
+  EXPECT_EQ(exact.by_query[1].id, "q2");
+  EXPECT_EQ(exact.by_query[1].mrr10, 0.5);
+  EXPECT_NEAR(exact.by_query[1].ndcg10, 1 / std::log2(3), 1e-12);
   EXPECT_NEAR(exact.first_stage_mrr10, (1.0 / 3 + 1) / 2, 1e-12);
   ASSERT_TRUE(exact.fp32);
   EXPECT_EQ(exact.fp32->max_difference, 0);

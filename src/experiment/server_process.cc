@@ -17,7 +17,6 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/text.h"
-#include "load/process_usage.h"
 
 extern char** environ;
 
@@ -231,7 +230,9 @@ std::string ServerProcess::WhyDead() const {
   return fmt::format("{}; its log ends: {}", exit_text_, LogTail());
 }
 
-double ServerProcess::CpuSeconds() const { return pid_ > 0 ? load::UsageOf(pid_).cpu_s : -1; }
+load::ProcessUsage ServerProcess::Usage() const {
+  return pid_ > 0 ? load::UsageOf(pid_) : load::ProcessUsage();
+}
 
 void ServerProcess::Stop() {
   if (Alive()) {

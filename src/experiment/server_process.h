@@ -14,6 +14,7 @@
 
 #include "base/status.h"
 #include "experiment/record.h"
+#include "load/process_usage.h"
 
 namespace rerankd::experiment {
 
@@ -46,10 +47,10 @@ class ServerProcess {
   std::string http_address() const { return Address("http"); }  // empty = none
 
   bool Alive();
-  bool EndsWithin(double seconds);  // waits for a child whose connection has just broken
-  std::string WhyDead() const;      // "exit code 1; its log ends: …"
-  double CpuSeconds() const;        // user + system so far; negative = not known
-  void Stop();                      // TERM, after 10 s KILL
+  bool EndsWithin(double seconds);   // waits for a child whose connection has just broken
+  std::string WhyDead() const;       // "exit code 1; its log ends: …"
+  load::ProcessUsage Usage() const;  // negative values = not known
+  void Stop();                       // TERM, after 10 s KILL
 
  private:
   ServerProcess() = default;

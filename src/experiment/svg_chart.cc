@@ -10,8 +10,9 @@ namespace {
 
 constexpr double kWidth = 560, kHeight = 260;
 constexpr double kLeft = 64, kRight = 12, kTop = 30, kBottom = 44;
-constexpr double kLegendRow = 16, kLegendChar = 6.5;  // pixels
-constexpr int kColours = 8;
+constexpr double kLegendRow = 16, kLegendChar = 6.5, kSample = 24;  // pixels
+constexpr size_t kColours = 8;
+constexpr size_t kMostDots = 24;  // of a line; more would hide its pattern
 constexpr int kTicks = 5;
 
 struct Range {
@@ -21,6 +22,12 @@ struct Range {
     high = std::max(high, value);
   }
 };
+
+// The classes that colour the series `i` and give its line a pattern.
+std::string ClassOf(size_t i) {
+  const size_t pattern = i / kColours;
+  return pattern == 0 ? fmt::format("s{}", i) : fmt::format("s{} d{}", i % kColours, pattern);
+}
 
 bool Finite(const ChartPoint& p) { return std::isfinite(p.x) && std::isfinite(p.y); }
 
@@ -99,10 +106,10 @@ std::string Hover(const ChartSeries& series, const ChartPoint& p) {
 
 std::string ErrorBar(const Scale& scale, const ChartPoint& p) {
   if (!(p.low < p.high)) return "";
-  const double x = scale.X(p.x);
+  const double x = scale.X(p.x);  // an interval may reach below 0, the axis does not
   return fmt::format(
       "<path class=\"bar-end\" d=\"M{0:.1f} {1:.1f}V{2:.1f}M{3:.1f} {1:.1f}h8M{3:.1f} {2:.1f}h8\"/>", x,
-      scale.Y(p.low), scale.Y(p.high), x - 4);
+      scale.Y(std::max(p.low, 0.0)), scale.Y(p.high), x - 4);
 }
 
 std::string Dots(const Scale& scale, const ChartSeries& series, double radius) {
@@ -119,8 +126,9 @@ std::string Line(const Scale& scale, const ChartSeries& series) {
   for (const ChartPoint& p : series.points)
     if (Finite(p))
       path += fmt::format("{}{:.1f} {:.1f}", path.empty() ? "M" : "L", scale.X(p.x), scale.Y(p.y));
-  const bool few = series.points.size() <= 60;
-  return fmt::format("<path class=\"line\" d=\"{}\"/>{}", path, few ? Dots(scale, series, 2.5) : "");
+  const std::string dots = series.points.size() <= kMostDots ? Dots(scale, series, 2.5) : "";
+  const std::string title = series.name.empty() ? "" : "<title>" + EscapeHtml(series.name) + "</title>";
+  return fmt::format("<path class=\"line\" d=\"{}\">{}</path>{}", path, title, dots);
 }
 
 std::string Bars(const Scale& scale, const ChartSeries& series, std::vector<double>* base) {
@@ -143,7 +151,7 @@ std::string Body(const Chart& chart, const Scale& scale) {
   std::vector<double> base(chart.categories.size());
   for (size_t i = 0; i < chart.series.size(); ++i) {
     const ChartSeries& series = chart.series[i];
-    svg += fmt::format("<g class=\"s{}\">", i % kColours);
+    svg += fmt::format("<g class=\"{}\">", ClassOf(i));
     if (chart.kind == Chart::Kind::kLines) svg += Line(scale, series);
     if (chart.kind == Chart::Kind::kPoints) svg += Dots(scale, series, 1.6);
     if (chart.kind == Chart::Kind::kStackedBars) svg += Bars(scale, series, &base);
@@ -152,23 +160,46 @@ std::string Body(const Chart& chart, const Scale& scale) {
   return svg;
 }
 
+// What a series looks like, before its name: a piece of its line, or a square.
+std::string Sample(const Chart& chart, size_t series, double x, double y) {
+  if (chart.kind == Chart::Kind::kLines)
+    return fmt::format("<g class=\"{}\"><path class=\"line\" d=\"M{:.1f} {:.1f}h{}\"/></g>", ClassOf(series),
+                       x, y - 4, kSample);
+  return fmt::format("<g class=\"{}\"><rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"10\" height=\"10\"/></g>",
+                     ClassOf(series), x, y - 9);
+}
+
 // Names below the picture, in rows; returns its height too.
 std::pair<std::string, double> Legend(const Chart& chart) {
   if (chart.series.size() < 2) return {"", 0};
   std::string svg;
   double x = kLeft, y = kHeight + 4;
   for (size_t i = 0; i < chart.series.size(); ++i) {
-    const double width = 22 + kLegendChar * static_cast<double>(chart.series[i].name.size());
+    const double width = kSample + 12 + kLegendChar * static_cast<double>(chart.series[i].name.size());
     if (x > kLeft && x + width > kWidth) {
       x = kLeft;
       y += kLegendRow;
     }
-    svg += fmt::format("<g class=\"s{}\"><rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"10\" height=\"10\"/></g>",
-                       i % kColours, x, y - 9);
-    svg += Text(x + 14, y, "start", chart.series[i].name);
+    svg += Sample(chart, i, x, y);
+    svg += Text(x + kSample + 4, y, "start", chart.series[i].name);
     x += width;
   }
   return {svg, y - kHeight + 10};
+}
+
+std::string DrawFigure(const Chart& chart) {
+  const bool any = std::any_of(chart.series.begin(), chart.series.end(), [](const ChartSeries& s) {
+    return std::any_of(s.points.begin(), s.points.end(), Finite);
+  });
+  if (!any) return "";
+  const Scale scale = MakeScale(chart);
+  const auto [legend, legend_height] = Legend(chart);
+  return fmt::format(
+      "<figure><figcaption>{0}</figcaption><svg viewBox=\"0 0 {1} {2:.0f}\" role=\"img\" "
+      "aria-label=\"{0}\">{3}{4}{5}"
+      "</svg></figure>\n",
+      EscapeHtml(chart.title), kWidth, kHeight + legend_height, Axes(chart, scale), Body(chart, scale),
+      legend);
 }
 
 }  // namespace
@@ -205,18 +236,18 @@ std::vector<double> NiceTicks(double low, double high, int about) {
 }
 
 std::string DrawChart(const Chart& chart) {
-  const bool any = std::any_of(chart.series.begin(), chart.series.end(), [](const ChartSeries& s) {
-    return std::any_of(s.points.begin(), s.points.end(), Finite);
-  });
-  if (!any) return "";
-  const Scale scale = MakeScale(chart);
-  const auto [legend, legend_height] = Legend(chart);
-  return fmt::format(
-      "<figure><figcaption>{0}</figcaption><svg viewBox=\"0 0 {1} {2:.0f}\" role=\"img\" "
-      "aria-label=\"{0}\">{3}{4}{5}"
-      "</svg></figure>\n",
-      EscapeHtml(chart.title), kWidth, kHeight + legend_height, Axes(chart, scale), Body(chart, scale),
-      legend);
+  if (chart.series.size() <= kMostSeries) return DrawFigure(chart);
+  const size_t parts = (chart.series.size() + kMostSeries - 1) / kMostSeries;
+  std::string html;
+  for (size_t part = 0; part < parts; ++part) {
+    Chart one = chart;
+    one.title = fmt::format("{} ({} of {})", chart.title, part + 1, parts);
+    const size_t first = part * kMostSeries, last = std::min(first + kMostSeries, chart.series.size());
+    one.series.assign(chart.series.begin() + static_cast<std::ptrdiff_t>(first),
+                      chart.series.begin() + static_cast<std::ptrdiff_t>(last));
+    html += DrawFigure(one);
+  }
+  return html;
 }
 
 }  // namespace rerankd::experiment

@@ -1,13 +1,17 @@
 // Charts as inline SVG: lines, points and stacked bars with axes and a legend. Pure functions of their data,
 // so that a page is the same bytes whenever it is written; no script, no network. Colours come from the
-// classes s0 … s7 of the page's style sheet, which is how one page suits light, dark and print.
+// classes s0 … s7 of the page's style sheet, which is how one page suits light, dark and print; from the
+// ninth series on a line is dashed too (classes d1 … d5), so that kMostSeries can be told apart.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace rerankd::experiment {
+
+inline constexpr size_t kMostSeries = 48;  // of one chart: eight colours, six patterns
 
 struct ChartPoint {
   double x = 0, y = 0;
@@ -30,7 +34,8 @@ struct Chart {
   std::vector<std::pair<double, std::string>> x_ticks;
 };
 
-// "" when there is no point to draw. Numbers that are not finite are left out.
+// "" when there is no point to draw. Numbers that are not finite are left out. More series than kMostSeries
+// are drawn as several figures, "title (1 of 2)".
 std::string DrawChart(const Chart& chart);
 
 // Round numbers from about `low` to about `high`, `about` of them.

@@ -110,7 +110,9 @@ Result<std::unique_ptr<CellLoad>> VariantRunner::NewLoad() const {
   return CellLoad::Create(LoadTarget(), dataset_, target_.has_value());
 }
 
-double VariantRunner::ServerCpuSeconds() const { return server_ != nullptr ? server_->CpuSeconds() : -1; }
+load::ProcessUsage VariantRunner::ServerUsage() const {
+  return server_ != nullptr ? server_->Usage() : load::ProcessUsage();
+}
 
 Status VariantRunner::StartServer(RunRecord* run) {
   load_.reset();
@@ -209,9 +211,9 @@ Status VariantRunner::Measure(int round, CellRecord* cell) {
   RepeatRecord repeat;
   repeat.before = load::MeasureMachineSpeed();
   const TokenTotals tokens_before = Tokens();
-  const double cpu_before = ServerCpuSeconds();
+  const load::ProcessUsage before = ServerUsage();
   LoadResult result = RunBeside(spec, cell);
-  const double cpu_after = ServerCpuSeconds();
+  const load::ProcessUsage after = ServerUsage();
   const TokenTotals tokens_after = Tokens();
   repeat.after = load::MeasureMachineSpeed();
   repeat.seconds = result.seconds;
@@ -224,7 +226,8 @@ Status VariantRunner::Measure(int round, CellRecord* cell) {
       AddTo(&cell->multiply_adds, tokens_after.multiply_adds - std::max(tokens_before.multiply_adds, 0.0));
   }
   AddTo(&cell->client_cpu_s, result.client_cpu_s);
-  if (cpu_before >= 0 && cpu_after >= 0) AddTo(&cell->server_cpu_s, cpu_after - cpu_before);
+  if (before.cpu_s >= 0 && after.cpu_s >= 0) AddTo(&cell->server_cpu_s, after.cpu_s - before.cpu_s);
+  cell->server_resident_bytes = after.resident_bytes;
   if (cell->open()) cell->concurrency = std::max(cell->concurrency, result.peak_in_flight);
   if (result.stopped_by_budget)
     AddNote(fmt::format("stopped by the time budget of {} s after {} requests", *spec.budget_s,

@@ -59,7 +59,7 @@ class VariantRunner {
   Status EnsureServer(RunRecord* run);
   load::Target LoadTarget() const;
   Result<std::unique_ptr<CellLoad>> NewLoad() const;
-  double ServerCpuSeconds() const;
+  load::ProcessUsage ServerUsage() const;
   Status StartServer(RunRecord* run);
   LoadSpec SpecOf(const CellRecord& cell, int round) const;
   Status ResolveRate(CellRecord* cell);

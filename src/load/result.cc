@@ -292,6 +292,7 @@ std::string ResultToJson(const LoadOptions& options, const LoadResult& r) {
       {"client", ClientJson(options, r)},
       {"server", ServerJson(r)},
       {"machine_speed", SpeedJson(r)}};
+  if (!options.target.model.empty()) j["model"] = options.target.model;
   if (r.repeats.size() > 1) j["repeats"] = RepeatsJson(r);
   if (r.capacity) j["capacity"] = ToJson(*r.capacity);
   if (r.ideal) j["ideal"] = IdealJson(r);

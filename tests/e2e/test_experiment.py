@@ -67,10 +67,31 @@ def test_the_report_says_how_long_pairs_are_and_how_near_the_peak_the_engine_cam
 
 def test_the_report_is_made_again_from_the_raw_data(rerankd, tmp_path):
     _, stem = experiment(rerankd, tmp_path, GRID)
-    written = stem.with_suffix(".md").read_bytes()
-    stem.with_suffix(".md").unlink()
+    reports = [stem.with_suffix(suffix) for suffix in (".md", ".html", ".csv")]
+    written = [report.read_bytes() for report in reports]
+    for report in reports:
+        report.unlink()
     subprocess.run([rerankd, "experiment", "report", stem.with_suffix(".json")], check=True, timeout=60)
-    assert stem.with_suffix(".md").read_bytes() == written
+    assert [report.read_bytes() for report in reports] == written
+
+
+def test_the_report_says_what_made_it(rerankd, tmp_path):
+    """The commit of the binary, the command, how busy the machine was; a file without them is read all the same."""
+    _, stem = experiment(rerankd, tmp_path, GRID)
+    raw = json.loads(stem.with_suffix(".json").read_text())
+    environment, run = raw["environment"], raw["runs"][0]
+    assert re.fullmatch(r"[0-9a-f]{7,}(-dirty)?|unknown", environment["Commit"])
+    assert environment["Command"].endswith(f"experiment run {tmp_path}/grid.yaml --out {tmp_path}/out --quiet")
+    assert re.fullmatch(r"[0-9a-f]{64}", run["model_sha256"])
+    for suffix in (".md", ".html"):
+        text = stem.with_suffix(suffix).read_text()
+        assert all(word in text for word in (environment["Commit"], "Load average before", "Load average after", run["model_sha256"]))
+    for key in ("Commit", "Command", "Load average before", "Load average after"):
+        del environment[key]
+    del run["model_sha256"]
+    stem.with_suffix(".json").write_text(json.dumps(raw))
+    subprocess.run([rerankd, "experiment", "report", stem.with_suffix(".json")], check=True, timeout=60)
+    assert "Load average" not in stem.with_suffix(".md").read_text()
 
 
 @pytest.mark.parametrize("interrupt", [signal.SIGINT, signal.SIGTERM])
@@ -196,18 +217,84 @@ def test_a_full_disk_keeps_what_was_written(rerankd, tmp_path):
     subprocess.run([rerankd, "experiment", "report", kept.with_suffix(".json")], check=True, capture_output=True, timeout=60)
 
 
+def compare(rerankd, *arguments):
+    return subprocess.run([rerankd, "compare", *arguments], check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def test_compare_shows_ranking_and_what_was_not_alike(rerankd, tmp_path):
+    """Two precisions: how fast, how well they rank, and a warning that names the setting with both values."""
+    results = {}
+    for precision in ("fp32", "int8"):
+        text = NATIVE.replace("backend: native", f"backend: native, precision: {precision}")
+        text += "experiment: {batch_sizes: [4], benchmark_requests: 4, warmup_iterations: 0, quality: {data: bundled}}\n"
+        done, stem = experiment(rerankd, tmp_path, text, name=precision)
+        assert done.returncode == 0, done.stderr
+        results[precision] = stem.with_suffix(".json")
+    page = tmp_path / "page.html"
+    table = compare(rerankd, results["fp32"], results["int8"], "--html", page)
+    assert re.search(r"^nDCG@10 +0\.\d{5} +0\.\d{5} +[+-]\d\.\d{5} +[+-]\d\.\d{4} \.\. [+-]\d\.\d{4}  \w+", table, re.M), table
+    assert "WARNING" in table and "  model.precision\n    A: fp32\n    B: int8\n" in table, table
+    assert "experiment.batch_sizes" not in table and "data set" not in table
+    html = page.read_text()
+    assert "<td>model.precision</td><td>fp32</td><td>int8</td>" in html and "<td>nDCG@10</td>" in html
+    whole = json.loads(compare(rerankd, results["fp32"], results["int8"], "--json"))
+    ranking = {row["name"]: row for row in whole["ranking"]}
+    quality = [json.loads(path.read_text())["runs"][0]["quality"] for path in results.values()]
+    assert ranking["MRR@10"]["difference"] == pytest.approx(quality[1]["mrr10"] - quality[0]["mrr10"])
+    assert ranking["nDCG@10"]["queries"] == 8 and ranking["with fp32: Spearman"]["a"] == 1
+    assert {"model.precision"} <= {row["name"] for row in whole["differences"]}
+    assert "WARNING" not in compare(rerankd, results["fp32"], results["fp32"])
+
+
+def test_a_results_folder_is_written_by_one_run_at_a_time(rerankd, tmp_path):
+    (tmp_path / "long.yaml").write_text(BASE + "experiment: {batch_sizes: [4], benchmark_requests: 100000}\n")
+    lock = tmp_path / "out/.rerankd.lock"
+    with subprocess.Popen(command(rerankd, tmp_path / "long.yaml", tmp_path / "out"), stderr=subprocess.DEVNULL) as running:
+        deadline = time.monotonic() + 30
+        while not (lock.exists() and lock.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        done, stem = experiment(rerankd, tmp_path, GRID)
+        assert done.returncode == 1 and str(tmp_path / "out") in done.stderr and f"(pid {running.pid})" in done.stderr, done.stderr
+        assert not stem.with_suffix(".json").exists()
+        running.kill()
+    done, stem = experiment(rerankd, tmp_path, GRID)  # What a killed run leaves behind is no lock.
+    assert done.returncode == 0, done.stderr
+    assert not lock.exists()
+
+
 def test_two_runs_at_once_do_not_meet(rerankd, tmp_path):
     """Each run's server has ports of its own, whatever the file says."""
     text = GRID + "server: {grpc_port: 50999, http_port: 50998}\n"
     runs = []
     for name in ("one", "two"):
         (tmp_path / f"{name}.yaml").write_text(text)
-        runs.append(subprocess.Popen(command(rerankd, tmp_path / f"{name}.yaml", tmp_path / "out"), stderr=subprocess.PIPE, text=True))
+        runs.append(subprocess.Popen(command(rerankd, tmp_path / f"{name}.yaml", tmp_path / name), stderr=subprocess.PIPE, text=True))
     for run in runs:
         errors = run.communicate(timeout=120)[1]
         assert run.returncode == 0, errors
-    ports = {json.loads((tmp_path / f"out/{name}_results.json").read_text())["runs"][0]["server"]["grpc"] for name in ("one", "two")}
+    ports = {json.loads((tmp_path / f"{name}/{name}_results.json").read_text())["runs"][0]["server"]["grpc"] for name in ("one", "two")}
     assert len(ports) == 2 and not any("50999" in port for port in ports)
+
+
+def test_an_interrupted_catalogue_says_what_was_not_reached(rerankd, tmp_path):
+    catalogue = tmp_path / "catalogue"
+    catalogue.mkdir()
+    (catalogue / "base_config.yaml").write_text(BASE + "experiment: {batch_sizes: [2], benchmark_requests: 2}\n")
+    (catalogue / "01_runs.yaml").write_text("description: runs\n")
+    (catalogue / "02_wrong.yaml").write_text("experiment: {batch_sizes: []}\n")
+    for name in ("03_endless", "04_later", "05_later"):
+        (catalogue / f"{name}.yaml").write_text("experiment: {benchmark_requests: 1000000}\n")
+    with subprocess.Popen([rerankd, "experiment", "run", "--all", "--out", tmp_path / "out", "--quiet"], stderr=subprocess.PIPE,
+                          text=True, env={**os.environ, "RERANKD_EXPERIMENTS_DIR": str(catalogue)}) as running:
+        for line in running.stderr:
+            if "03_endless" in line:
+                break
+        time.sleep(1)
+        running.send_signal(signal.SIGINT)
+        summary = running.communicate(timeout=60)[1].splitlines()
+    assert running.returncode == 130
+    assert summary[-1] == "5 experiments: 2 run, 0 skipped, 1 failed, 2 not reached", summary
+    assert any(line.startswith("interrupted 03_endless: ") for line in summary), summary
 
 
 def test_all_of_a_small_catalogue(rerankd, tmp_path):

@@ -1,0 +1,86 @@
+#include "experiment/results_folder.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+
+#include "base/file.h"
+
+namespace rerankd::experiment {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kLock = ".rerankd.lock";
+
+// Also tries to write there: better now than after the first cell.
+Status MakeFolder(const std::string& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error || !fs::is_directory(path))
+    return InvalidArgument(fmt::format("cannot make the results folder {}: {}", path, error.message()));
+  const fs::path probe = fs::path(path) / fmt::format(".rerankd_{}", ::getpid());
+  const Status status = WriteFileAtomically(probe.string(), "");
+  fs::remove(probe, error);
+  return status.WithContext("results folder");
+}
+
+Status Held(const std::string& folder, const std::string& lock_path) {
+  const auto pid = ReadFile(lock_path);
+  return FailedPrecondition(
+      fmt::format("the results folder {} is in use by another `rerankd experiment run` (pid {}): wait for it, or "
+                  "write to another folder with --out",
+                  folder, pid.ok() && !pid->empty() ? *pid : "not known"));
+}
+
+// Whether `path` is still the file behind `fd`: its last holder removed it, perhaps after we opened it.
+bool IsAt(const std::string& path, int fd) {
+  struct stat at_path {}, open {};
+  return ::stat(path.c_str(), &at_path) == 0 && ::fstat(fd, &open) == 0 && at_path.st_ino == open.st_ino;
+}
+
+}  // namespace
+
+Result<ResultsFolder> ResultsFolder::Take(const std::string& path) {
+  RERANKD_RETURN_IF_ERROR(MakeFolder(path));
+  const std::string lock_path = (fs::path(path) / kLock).string();
+  while (true) {
+    const int fd = ::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0)
+      return InvalidArgument(fmt::format("cannot create the lock {}: {}", lock_path, std::strerror(errno)));
+    if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+      const int reason = errno;
+      ::close(fd);
+      if (reason == EINTR) continue;
+      if (reason == EWOULDBLOCK) return Held(path, lock_path);
+      return ResultsFolder(lock_path, -1);  // a file system without locks: there is nothing to hold
+    }
+    if (!IsAt(lock_path, fd)) {
+      ::close(fd);
+      continue;
+    }
+    ResultsFolder folder(lock_path, fd);
+    const std::string pid = std::to_string(::getpid());
+    if (::ftruncate(fd, 0) != 0 || ::write(fd, pid.data(), pid.size()) < 0)
+      return InvalidArgument(fmt::format("cannot write the lock {}: {}", lock_path, std::strerror(errno)));
+    return folder;
+  }
+}
+
+ResultsFolder::ResultsFolder(ResultsFolder&& other) noexcept
+    : lock_path_(std::move(other.lock_path_)), fd_(std::exchange(other.fd_, -1)) {}
+
+ResultsFolder::~ResultsFolder() {
+  if (fd_ < 0) return;
+  ::unlink(lock_path_.c_str());  // before the lock is gone: what others open then is a new file
+  ::close(fd_);
+}
+
+}  // namespace rerankd::experiment
