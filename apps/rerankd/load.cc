@@ -106,10 +106,15 @@ int Run(LoadFlags flags) {
 
 void AddTarget(CLI::App& command, LoadFlags* flags) {
   load::Target& target = flags->options.target;
-  command.add_option("--target", target.url, "http://host:port[/prefix]; host:port for gRPC")->required();
+  command
+      .add_option("--target", target.url,
+                  "http[s]://host:port[/prefix]; host:port or grpcs://host:port for gRPC")
+      ->required();
   command.add_option("--protocol", target.protocol, Join(load::Protocols(), ", "))->required();
   command.add_option("--model", target.model, "name for protocols that send one [default]");
   command.add_option("--api-key-file", flags->api_key_file, "file with the key, sent as a bearer token");
+  command.add_option("--ca-file", target.ca_file,
+                     "PEM of the authorities that an https or grpcs target may have [the system's]");
   command.add_option("--timeout-ms", target.timeout_ms, "longest wait for a reply [60000]");
 }
 

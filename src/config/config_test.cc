@@ -297,13 +297,15 @@ TEST_F(ConfigTest, OpenLoopsNeedRatesAndClosedOnesHaveNone) {
 }
 
 TEST_F(ConfigTest, TargetsAreServersThatRunAlready) {
-  const auto plan = LoadExperiment(File(
-      "experiment: {targets: [\"tei http://h:80 m\", rerankd h:50051], api_key_file: key, seed: [1, 2]}\n"));
+  const auto plan =
+      LoadExperiment(File("experiment: {targets: [\"tei http://h:80 m\", rerankd h:50051], api_key_file: "
+                          "key, ca_file: ca, seed: [1, 2]}\n"));
   ASSERT_TRUE(plan.ok()) << plan.status().ToString();
   ASSERT_THAT(plan->variants, SizeIs(2)) << "keys of the load may be swept";
   const ExperimentSettings& experiment = plan->variants[0].settings.experiment;
   EXPECT_THAT(experiment.targets, ElementsAre("tei http://h:80 m", "rerankd h:50051"));
   EXPECT_EQ(experiment.api_key_file, (folder_ / "key").string());
+  EXPECT_EQ(experiment.ca_file, (folder_ / "ca").string());
   EXPECT_EQ(ParseTarget(experiment.targets[0])->url, "http://h:80");
   EXPECT_EQ(ParseTarget(experiment.targets[0])->model, "m");
   EXPECT_EQ(ParseTarget(experiment.targets[1])->protocol, "rerankd");

@@ -269,6 +269,7 @@ void ResolvePath(const Draft& draft, const char* key, std::string* path) {
 void ResolvePaths(const Draft& draft, Settings* settings) {
   ResolvePath(draft, "experiment.dataset", &settings->experiment.dataset);
   ResolvePath(draft, "experiment.api_key_file", &settings->experiment.api_key_file);
+  ResolvePath(draft, "experiment.ca_file", &settings->experiment.ca_file);
   ResolvePath(draft, "experiment.quality.data", &settings->experiment.quality.data);
   ResolvePath(draft, "experiment.quality.scores", &settings->experiment.quality.scores);
 }

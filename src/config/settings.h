@@ -116,6 +116,7 @@ struct ExperimentSettings {
   int repeats = 1;                   // of the whole grid, on one server
   std::vector<std::string> targets;  // servers that are running already, each as ParseTarget reads it
   std::string api_key_file;          // for them
+  std::string ca_file;               // for those with TLS; empty: the system's authorities
   QualitySettings quality;
   BackgroundSettings background;
 };

@@ -65,6 +65,8 @@ std::string WithoutScheme(const std::string& url) {
   return end == std::string::npos ? url : url.substr(end + 3);
 }
 
+bool HasTls(const std::string& url) { return url.starts_with("https://") || url.starts_with("grpcs://"); }
+
 // One run of the plan.
 struct PlannedRun {
   std::string label;
@@ -84,6 +86,7 @@ Result<std::vector<PlannedRun>> RunsOf(const ExperimentPlan& plan, const Dataset
       target.url = wanted.url;
       target.protocol = wanted.protocol;
       target.model = wanted.model;
+      if (HasTls(wanted.url)) target.ca_file = experiment.ca_file;
       RERANKD_ASSIGN_OR_RETURN(target.api_key, load::ReadApiKey(experiment.api_key_file));
       RERANKD_RETURN_IF_ERROR(CellLoad::Create(target, *run.subject.dataset, true)
                                   .status()

@@ -408,7 +408,10 @@ TEST_F(ClientTest, TargetsThatCannotBeAreNamed) {
   EXPECT_THAT(error("teii", "http://h:1"), HasSubstr("did you mean 'tei'"));
   EXPECT_THAT(error("tei", "127.0.0.1:80"), HasSubstr("write http://host:port"));
   EXPECT_THAT(error("rerankd", "http://h:1"), HasSubstr("gRPC"));
-  EXPECT_THAT(error("tei", "https://h:1"), HasSubstr("https"));
+  EXPECT_THAT(error("tei", "ftp://h:1"), AllOf(HasSubstr("'ftp://h:1'"), HasSubstr("https://")));
+  EXPECT_THAT(error("rerankd", "https://h:1"), HasSubstr("grpcs://host:port"));
+  EXPECT_THAT(error("tei", "grpcs://h:1"), HasSubstr("https://host:port"));
+  EXPECT_THAT(error("rerankd", "grpcs://h"), HasSubstr("host:port"));
   EXPECT_THAT(error("tei", "http://h:99999"), HasSubstr("99999"));
   EXPECT_THAT(error("tei", "http://"), HasSubstr("no host"));
   EXPECT_THAT(error("rerankd", "localhost"), HasSubstr("host:port"));

@@ -260,8 +260,9 @@ Result<std::unique_ptr<Client>> MakeGrpcClient(std::string_view protocol, const 
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);
   arguments.SetInt("grpc.enable_http_proxy", 0);
-  const auto channel =
-      grpc::CreateCustomChannel(target.address, grpc::InsecureChannelCredentials(), arguments);
+  const auto credentials = target.authorities ? grpc::SslCredentials({*target.authorities, "", ""})
+                                              : grpc::InsecureChannelCredentials();
+  const auto channel = grpc::CreateCustomChannel(target.address, credentials, arguments);
   std::unique_ptr<Client> client;
   if (protocol == "rerankd")
     client = std::make_unique<GrpcClient<ReferenceProtocol>>(target, workload, channel);

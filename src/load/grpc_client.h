@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -17,6 +18,8 @@ struct GrpcTarget {
   std::string api_key;  // sent as a bearer token unless empty
   double timeout_ms = 60'000;
   bool allow_no_scores = false;  // an answer of a pipeline without a model (status_code 204) is fine
+  // Of TLS: PEM of the authorities to trust, "" = those of the system. Nothing: spoken to without TLS.
+  std::optional<std::string> authorities;
 };
 
 // `protocol`: "rerankd" (inference.InferenceService), "tei-grpc" or "kserve". Replies arrive on a thread of

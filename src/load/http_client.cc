@@ -15,6 +15,7 @@
 #include <cstring>
 #include <list>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -78,10 +79,11 @@ class ReplyParser final : public http::basic_parser<false> {
 
 // A connection and the request on it; both may be missing.
 struct Slot {
-  enum class State { kIdle, kConnecting, kSending, kReceiving, kBroken };
+  enum class State { kIdle, kConnecting, kShakingHands, kSending, kReceiving, kBroken };
 
   std::list<Slot>::iterator self;
   int fd = -1;
+  std::optional<TlsStream> tls;  // of the connection
   State state = State::kIdle;
   size_t address = 0;  // of the target, that is being tried
 
@@ -105,7 +107,7 @@ struct Address {
 }  // namespace
 
 struct HttpClient::Impl {
-  Impl(const HttpTarget& t, std::unique_ptr<HttpDialect> d) : target(t), dialect(std::move(d)) {
+  Impl(HttpTarget t, std::unique_ptr<HttpDialect> d) : target(std::move(t)), dialect(std::move(d)) {
     head = fmt::format(
         "POST {}{} HTTP/1.1\r\nHost: {}:{}\r\nContent-Type: application/json\r\nAccept: "
         "application/json\r\n",
@@ -182,6 +184,8 @@ struct HttpClient::Impl {
         return Close(slot);
       case Slot::State::kConnecting:
         return Connected(slot);
+      case Slot::State::kShakingHands:
+        return ShakeHands(slot);
       case Slot::State::kSending:
         Write(slot);
         if (slot.state == Slot::State::kSending && (events & EPOLLIN) != 0) Read(slot);
@@ -198,15 +202,40 @@ struct HttpClient::Impl {
     socklen_t size = sizeof(error);
     getsockopt(slot.fd, SOL_SOCKET, SO_ERROR, &error, &size);
     if (error != 0) return NotConnected(slot, error);
+    if (target.tls) {
+      slot.tls.emplace(*target.tls, slot.fd, target.host);
+      slot.state = Slot::State::kShakingHands;
+      return ShakeHands(slot);
+    }
     slot.state = Slot::State::kSending;
     Write(slot);
+  }
+
+  void ShakeHands(Slot& slot) {
+    const bool done = slot.tls->Handshake() == 0;
+    if (!done && errno != EAGAIN) return Broken(slot, slot.tls->fault());
+    poller.Change(slot.fd, done || slot.tls->wants_room() ? EPOLLIN | EPOLLOUT : EPOLLIN, &slot);
+    if (!done) return;
+    slot.state = Slot::State::kSending;
+    Write(slot);
+  }
+
+  // As send(2) and recv(2).
+  static ssize_t SendSome(Slot& slot) {
+    const auto rest = std::span<const char>(slot.request).subspan(slot.sent);
+    return slot.tls ? slot.tls->Send(rest) : send(slot.fd, rest.data(), rest.size(), MSG_NOSIGNAL);
+  }
+  static ssize_t ReceiveSome(Slot& slot, std::span<char> room) {
+    return slot.tls ? slot.tls->Receive(room) : recv(slot.fd, room.data(), room.size(), 0);
+  }
+  static std::string Why(const Slot& slot, int error) {
+    return slot.tls && error == EPROTO ? slot.tls->fault() : std::strerror(error);
   }
 
   // From kSending the descriptor is watched for room too.
   void Write(Slot& slot) {
     while (slot.sent < slot.request.size()) {
-      const ssize_t sent =
-          send(slot.fd, slot.request.data() + slot.sent, slot.request.size() - slot.sent, MSG_NOSIGNAL);
+      const ssize_t sent = SendSome(slot);
       if (sent >= 0) {
         slot.sent += static_cast<size_t>(sent);
       } else if (errno == EAGAIN) {
@@ -216,7 +245,7 @@ struct HttpClient::Impl {
       } else if (errno == EPIPE || errno == ECONNRESET) {
         break;  // A target may answer and close before it has read the whole body: what it says counts.
       } else if (errno != EINTR) {
-        return Lost(slot, std::strerror(errno));
+        return Lost(slot, Why(slot, errno));
       }
     }
     if (slot.state == Slot::State::kSending) poller.Change(slot.fd, EPOLLIN, &slot);
@@ -224,9 +253,9 @@ struct HttpClient::Impl {
   }
 
   void Read(Slot& slot) {
-    const ssize_t size = recv(slot.fd, buffer.data(), buffer.size(), 0);
+    const ssize_t size = ReceiveSome(slot, buffer);
     if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
-    if (size < 0) return Lost(slot, std::strerror(errno));
+    if (size < 0) return Lost(slot, Why(slot, errno));
     if (size == 0) return Ended(slot);
     if (!slot.parser) slot.parser.emplace(&slot.body);
     error_code error;
@@ -246,7 +275,9 @@ struct HttpClient::Impl {
     if (slot.parser && slot.parser->is_header_done()) slot.parser->put_eof(error = {});
     if (!error && slot.parser->is_done()) return Answered(slot, false);
     if (slot.parser && !error) error = http::make_error_code(http::error::partial_message);
-    Lost(slot, error.message());
+    std::string why = error.message();
+    if (!slot.parser && !slot.tls) why += ": closed without an answer (a target with TLS is https://)";
+    Lost(slot, why);
   }
 
   // A kept connection may have been closed by the target meanwhile; that is not the request's fault.
@@ -260,12 +291,12 @@ struct HttpClient::Impl {
 
   // Is told from RunUntil: this may be within Send.
   void Broken(Slot& slot, const std::string& why, Outcome outcome = Outcome::kUnreachable) {
-    Close(slot);
     slot.state = Slot::State::kBroken;
     slot.failure = {};
     slot.failure.received = std::chrono::steady_clock::now();
     slot.failure.outcome = outcome;
     slot.failure.detail = fmt::format("{}:{}: {}", target.host, target.port, why);
+    Close(slot);  // only now: `why` may be its session's
     broken.push_back(&slot);
   }
 
@@ -290,6 +321,7 @@ struct HttpClient::Impl {
   }
 
   void Close(Slot& slot) {
+    slot.tls.reset();
     if (slot.fd >= 0) close(slot.fd);
     slot.fd = -1;
   }
@@ -341,9 +373,9 @@ struct HttpClient::Impl {
   bool woken = false;
 };
 
-Result<std::unique_ptr<HttpClient>> HttpClient::Create(const HttpTarget& target,
+Result<std::unique_ptr<HttpClient>> HttpClient::Create(HttpTarget target,
                                                        std::unique_ptr<HttpDialect> dialect) {
-  auto impl = std::make_unique<Impl>(target, std::move(dialect));
+  auto impl = std::make_unique<Impl>(std::move(target), std::move(dialect));
   RERANKD_RETURN_IF_ERROR(impl->Resolve());
   return std::unique_ptr<HttpClient>(new HttpClient(std::move(impl)));
 }

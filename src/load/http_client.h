@@ -2,11 +2,13 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/status.h"
 #include "load/client.h"
 #include "load/http_dialect.h"
+#include "load/tls.h"
 
 namespace rerankd::load {
 
@@ -15,6 +17,7 @@ struct HttpTarget {
   std::string prefix;   // of the path; "" or "/v1"
   std::string api_key;  // sent as a bearer token unless empty
   double timeout_ms = 60'000;
+  std::optional<TlsContext> tls;  // nothing: spoken to in plain HTTP
 };
 
 // Everything happens on the thread of RunUntil, which is also that of Send. A request whose kept connection
@@ -22,8 +25,7 @@ struct HttpTarget {
 class HttpClient final : public Client {
  public:
   // kUnavailable: the host has no address.
-  static Result<std::unique_ptr<HttpClient>> Create(const HttpTarget& target,
-                                                    std::unique_ptr<HttpDialect> dialect);
+  static Result<std::unique_ptr<HttpClient>> Create(HttpTarget target, std::unique_ptr<HttpDialect> dialect);
   ~HttpClient() override;
 
   void Send(const Work& work, Done done) override;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <optional>
 #include <utility>
 
@@ -11,6 +12,7 @@
 #include "load/grpc_client.h"
 #include "load/http_client.h"
 #include "load/http_dialect.h"
+#include "load/tls.h"
 
 namespace rerankd::load {
 namespace {
@@ -50,13 +52,25 @@ bool ValidPort(const std::string& port) {
 }
 
 Result<std::unique_ptr<Client>> MakeHttp(const Target& target, Url url, const Workload& workload) {
-  if (url.port.empty()) url.port = "80";
+  const bool tls = url.scheme == "https";
+  if (url.port.empty()) url.port = tls ? "443" : "80";
   if (!ValidPort(url.port))
     return InvalidArgument(fmt::format("target {}: port '{}' is not one", target.url, url.port));
   RERANKD_ASSIGN_OR_RETURN(auto dialect, HttpDialect::Create(target.protocol, target.model, workload));
-  const HttpTarget http{url.host, url.port, url.path, target.api_key, target.timeout_ms};
-  RERANKD_ASSIGN_OR_RETURN(auto client, HttpClient::Create(http, std::move(dialect)));
+  HttpTarget http{url.host, url.port, url.path, target.api_key, target.timeout_ms, {}};
+  if (tls) {
+    RERANKD_ASSIGN_OR_RETURN(http.tls, TlsContext::Create(target.ca_file));
+  }
+  RERANKD_ASSIGN_OR_RETURN(auto client, HttpClient::Create(std::move(http), std::move(dialect)));
   return std::unique_ptr<Client>(std::move(client));
+}
+
+// gRPC finds the system's authorities by itself, and does not know OpenSSL's variable.
+Result<std::string> Authorities(const std::string& ca_file) {
+  if (!ca_file.empty()) return ReadAuthorities(ca_file);
+  const char* named = std::getenv(
+      X509_get_default_cert_file_env());  // NOLINT(concurrency-mt-unsafe): nothing here calls setenv
+  return named != nullptr && *named != '\0' ? ReadFile(named) : Result<std::string>(std::string());
 }
 
 Result<std::unique_ptr<Client>> MakeGrpc(const Target& target, const Url& url, const Workload& workload) {
@@ -68,6 +82,9 @@ Result<std::unique_ptr<Client>> MakeGrpc(const Target& target, const Url& url, c
   grpc.api_key = target.api_key;
   grpc.timeout_ms = target.timeout_ms;
   grpc.allow_no_scores = target.allow_no_scores;
+  if (url.scheme == "grpcs") {
+    RERANKD_ASSIGN_OR_RETURN(grpc.authorities, Authorities(target.ca_file));
+  }
   return MakeGrpcClient(target.protocol, grpc, workload);
 }
 
@@ -97,15 +114,20 @@ Result<std::unique_ptr<Client>> MakeClient(const Target& target, const Workload&
   if (url.host.empty())
     return InvalidArgument(
         fmt::format("--target '{}' has no host; write http://host:port or host:port", target.url));
-  if (url.scheme == "https")
-    return InvalidArgument("--target: https is not spoken here; measure the plain port behind it");
-  const bool grpc_url = url.scheme == "grpc" || url.scheme.empty();
+  const bool grpc_url = url.scheme == "grpc" || url.scheme == "grpcs" || url.scheme.empty();
+  if (!grpc_url && url.scheme != "http" && url.scheme != "https")
+    return InvalidArgument(
+        fmt::format("--target '{}' begins with neither http://, https://, grpc:// nor grpcs://", target.url));
+  if (!target.ca_file.empty() && url.scheme != "https" && url.scheme != "grpcs")
+    return InvalidArgument(fmt::format(
+        "--ca-file is for targets with TLS, https:// and grpcs://; --target is '{}'", target.url));
   const bool grpc_only = target.protocol == "rerankd" || target.protocol == "tei-grpc";
   const bool over_grpc = grpc_only || (target.protocol == "kserve" && grpc_url);
   if (over_grpc != grpc_url)
     return InvalidArgument(fmt::format("--target '{}' does not fit --protocol {}, which is spoken over {}",
                                        target.url, target.protocol,
-                                       over_grpc ? "gRPC: write host:port" : "HTTP: write http://host:port"));
+                                       over_grpc ? "gRPC: write host:port, or grpcs://host:port with TLS"
+                                                 : "HTTP: write http://host:port or https://host:port"));
   return over_grpc ? MakeGrpc(target, url, workload) : MakeHttp(target, url, workload);
 }
 

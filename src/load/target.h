@@ -13,8 +13,9 @@
 namespace rerankd::load {
 
 struct Target {
-  std::string url;                // as given
-  std::string protocol;           // one of Protocols()
+  std::string url;       // as given; https and grpcs are TLS
+  std::string ca_file;   // PEM of the authorities that a target with TLS may have; empty: the system's
+  std::string protocol;  // one of Protocols()
   std::string model = "default";  // named to targets that want one
   std::string api_key;            // sent as a bearer token unless empty
   double timeout_ms = 60'000;     // of a request
@@ -27,8 +28,8 @@ Result<std::string> ReadApiKey(const std::string& path);
 // "rerankd" and so on, in the order of the help text.
 const std::vector<std::string>& Protocols();
 
-// kInvalidArgument: the protocol is unknown, or the url is not of its kind: http://host:port[/prefix], or
-// grpc://host:port or host:port for gRPC. `workload` must outlive the client.
+// kInvalidArgument: the protocol is unknown, or the url is not of its kind: http[s]://host:port[/prefix], or
+// grpc[s]://host:port or host:port for gRPC. kNotFound: no `ca_file`. `workload` must outlive the client.
 Result<std::unique_ptr<Client>> MakeClient(const Target& target, const Workload& workload);
 
 }  // namespace rerankd::load

@@ -280,7 +280,8 @@ def test_a_target_that_goes_away_fails_the_load(rerankd):
 
 @pytest.mark.parametrize("arguments, message", [
     (["--target", "http://h:1", "--protocol", "teii"], "did you mean 'tei'"),
-    (["--target", "https://h", "--protocol", "tei"], "https"),
+    (["--target", "ftp://h", "--protocol", "tei"], "https://"),
+    (["--target", "http://h:1", "--protocol", "tei", "--ca-file", "ca.pem"], "--ca-file is for targets with TLS"),
     (["--target", "http://h:1", "--protocol", "tei", "--rate", "-1"], "'-1'"),
     (["--target", "http://h:1", "--protocol", "tei", "--docs-per-request", "0"], "--docs-per-request 0"),
     (["--target", "http://h:1", "--protocol", "tei", "--rate", "1", "--concurrency", "2"], "excludes"),
