@@ -425,10 +425,12 @@ TEST(ServerTiming, OddOnesAreNotKnown) {
   EXPECT_EQ(reply.inference_ms, 2.5);
 }
 
+DatasetInfo Info(const std::string& sha256) { return {"pairs.jsonl", sha256, 3, 100}; }
+
 TEST(RequestLogTest, WhatIsWrittenCanBeSentAgain) {
   const TemporaryFolder folder;
   for (const std::string name : {"/log.csv", "/log.jsonl"}) {
-    auto log = RequestLog::Create(folder.path() + name);
+    auto log = RequestLog::Create(folder.path() + name, "abc");
     ASSERT_TRUE(log.ok());
     Sample sample;
     sample.work = {1, 2, 3};
@@ -439,20 +441,22 @@ TEST(RequestLogTest, WhatIsWrittenCanBeSentAgain) {
     sample.intended_ms = 10;
     (*log)->Write(sample);
     ASSERT_TRUE((*log)->Close().ok());
-    const auto arrivals = ReadArrivals(folder.path() + name, 3);
+    const auto arrivals = ReadArrivals(folder.path() + name, Info("abc"));
     ASSERT_TRUE(arrivals.ok()) << arrivals.status().ToString();
     ASSERT_THAT(*arrivals, SizeIs(2));
     EXPECT_EQ((*arrivals)[0].work.index, 0);
     EXPECT_EQ((*arrivals)[1].work.first, 2);
     EXPECT_EQ((*arrivals)[1].work.pairs, 3);
     EXPECT_DOUBLE_EQ(ToMs((*arrivals)[1].at), 20.5);
+    EXPECT_THAT(ReadArrivals(folder.path() + name, Info("def")).status().message(),
+                AllOf(HasSubstr(name), HasSubstr("abc"), HasSubstr("def"), HasSubstr("--data")));
   }
 }
 
 TEST(RequestLogTest, DamagedLogsNameTheLine) {
   const TemporaryFolder folder;
   const auto error = [&](const std::string& name, const std::string& text) {
-    return ReadArrivals(folder.Write(name, text), 3).status().message();
+    return ReadArrivals(folder.Write(name, text), Info("abc")).status().message();
   };
   const std::string good = "{\"index\":0,\"first\":0,\"pairs\":1,\"intended_ms\":1}\n";
   EXPECT_THAT(error("a.jsonl", good + "{\"index\":0,\"first\":3,\"pairs\":1,\"intended_ms\":1}\n"),
@@ -462,10 +466,26 @@ TEST(RequestLogTest, DamagedLogsNameTheLine) {
               HasSubstr("pairs"));
   EXPECT_THAT(error("a.jsonl", "{\"index\":0,\"first\":0,\"pairs\":1,\"intended_ms\":-1}\n"),
               HasSubstr("intended_ms"));
-  EXPECT_THAT(error("a.csv", "header\n1,2\n"), HasSubstr("a.csv:2"));
+  EXPECT_THAT(error("a.csv", "index,first\n1,2\n"), AllOf(HasSubstr("a.csv:2"), HasSubstr("pairs")));
+  EXPECT_THAT(error("a.csv", "index,first\n1,2,3\n"), HasSubstr("a.csv:2"));
   EXPECT_THAT(error("a.csv", "header\n"), HasSubstr("no request"));
   EXPECT_THAT(error("a.txt", "x"), HasSubstr(".jsonl"));
-  EXPECT_FALSE(RequestLog::Create(folder.path() + "/none/a.csv").ok());
+  EXPECT_FALSE(RequestLog::Create(folder.path() + "/none/a.csv", "abc").ok());
+}
+
+// As the error on other data advises, and for logs from elsewhere.
+TEST(RequestLogTest, ALogNeedNotNameItsData) {
+  const TemporaryFolder folder;
+  for (const auto& [name, text] :
+       {std::pair("a.jsonl", "{\"index\":7,\"first\":2,\"pairs\":1,\"intended_ms\":5}\n"),
+        std::pair("a.csv", "first,intended_ms,index,pairs\n2,5,7,1\n"),
+        std::pair("b.csv", "first,intended_ms,index,pairs,data_sha256\n2,5,7,1,\n")}) {
+    const auto arrivals = ReadArrivals(folder.Write(name, text), Info("abc"));
+    ASSERT_TRUE(arrivals.ok()) << name << ": " << arrivals.status().ToString();
+    EXPECT_EQ((*arrivals)[0].work.index, 7);
+    EXPECT_EQ((*arrivals)[0].work.first, 2);
+    EXPECT_DOUBLE_EQ(ToMs((*arrivals)[0].at), 5);
+  }
 }
 
 TEST(RequestLogTest, AFullDiskIsReported) {
@@ -473,7 +493,7 @@ TEST(RequestLogTest, AFullDiskIsReported) {
   const TemporaryFolder folder;
   const std::string path = folder.path() + "/full.jsonl";
   ASSERT_EQ(symlink("/dev/full", path.c_str()), 0);
-  auto log = RequestLog::Create(path);
+  auto log = RequestLog::Create(path, "abc");
   ASSERT_TRUE(log.ok());
   (*log)->Write({});
   EXPECT_THAT((*log)->Close().message(), HasSubstr("No space left"));

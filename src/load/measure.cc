@@ -72,13 +72,13 @@ ArrivalSpec SpecOf(const LoadOptions& o, int64_t dataset_pairs) {
 }
 
 // `rate`: of an open loop that is no replay. `repeat`, from 0: other arrivals in each.
-Result<Plan> MakePlan(const LoadOptions& o, double rate, int repeat, int64_t dataset_pairs) {
+Result<Plan> MakePlan(const LoadOptions& o, double rate, int repeat, const DatasetInfo& dataset) {
   Plan plan;
-  const ArrivalSpec spec = SpecOf(o, dataset_pairs);
+  const ArrivalSpec spec = SpecOf(o, dataset.pairs);
   plan.load.open = IsOpen(o);
   plan.load.in_flight = plan.load.open ? o.max_in_flight : o.concurrency;
   if (!o.replay.empty()) {
-    RERANKD_ASSIGN_OR_RETURN(auto arrivals, ReadArrivals(o.replay, dataset_pairs));
+    RERANKD_ASSIGN_OR_RETURN(auto arrivals, ReadArrivals(o.replay, dataset));
     plan.arrivals = MakeReplay(std::move(arrivals));
     plan.mode = "open, replay";
   } else if (plan.load.open) {
@@ -162,7 +162,7 @@ class Session {
     RERANKD_ASSIGN_OR_RETURN(Dataset dataset, LoadDataset(options.data, options.data_limit));
     std::unique_ptr<Session> session(new Session(options, std::move(dataset), interrupt));
     if (!options.replay.empty())
-      RERANKD_RETURN_IF_ERROR(ReadArrivals(options.replay, session->dataset_pairs()).status());
+      RERANKD_RETURN_IF_ERROR(ReadArrivals(options.replay, session->dataset()).status());
     PrepareProcess();
     RERANKD_ASSIGN_OR_RETURN(session->client_, MakeClient(options.target, session->workload_));
     return session;
@@ -180,6 +180,7 @@ class Session {
   }
 
   int64_t dataset_pairs() const { return dataset_.info.pairs; }
+  const DatasetInfo& dataset() const { return dataset_.info; }
 
   Result<Capacity> MeasureCapacity() {
     if (capacity_) return *capacity_;
@@ -258,7 +259,7 @@ RateTrial TrialOf(double rate, const LoadResult& result, bool cut) {
 // One open loop of the search; ends as soon as its verdict is certain.
 Result<LoadResult> RunTrial(const LoadOptions& options, double rate, Session& session,
                             const std::atomic<bool>& interrupt, bool* cut) {
-  RERANKD_ASSIGN_OR_RETURN(Plan plan, MakePlan(options, rate, 0, session.dataset_pairs()));
+  RERANKD_ASSIGN_OR_RETURN(Plan plan, MakePlan(options, rate, 0, session.dataset()));
   const double expected = rate * *options.duration_s;
   std::atomic<bool> stop{false};
   int64_t missed = 0;
@@ -297,7 +298,7 @@ Result<LoadResult> MeasureLoad(const LoadOptions& options, const std::atomic<boo
 
   std::unique_ptr<RequestLog> log;  // only now: a target that is not there costs no older log
   if (!options.log.empty()) {
-    RERANKD_ASSIGN_OR_RETURN(log, RequestLog::Create(options.log));
+    RERANKD_ASSIGN_OR_RETURN(log, RequestLog::Create(options.log, session->dataset().sha256));
   }
   std::vector<Due> due;
   Offset offset;
@@ -311,7 +312,7 @@ Result<LoadResult> MeasureLoad(const LoadOptions& options, const std::atomic<boo
   };
   std::optional<LoadResult> total;
   for (int i = 0; i < options.repeats && !(total && EndsEarly(*total)); ++i) {
-    RERANKD_ASSIGN_OR_RETURN(Plan plan, MakePlan(options, rate, i, session->dataset_pairs()));
+    RERANKD_ASSIGN_OR_RETURN(Plan plan, MakePlan(options, rate, i, session->dataset()));
     LoadResult one = session->Run(std::move(plan), hooks, interrupt);
     offset.Pass(one);
     total ? Append(std::move(one), &*total) : void(total = std::move(one));

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/file.h"
 #include "base/text.h"
@@ -19,8 +20,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr const char* kHeader =
     "index,first,pairs,intended_ms,sent_ms,latency_ms,outcome,status,retry_after_s,queue_ms,tokenize_ms,"
-    "inference_ms,detail\n";
-constexpr size_t kColumns = 13;
+    "inference_ms,detail,data_sha256\n";
 
 // What a reader with limits of its own can hold.
 constexpr double kMaxIntendedMs = 1e12;
@@ -34,15 +34,15 @@ std::string CsvText(std::string text) {
 
 std::string Known(double value) { return value < 0 ? "" : fmt::format("{:.3f}", value); }
 
-std::string CsvLine(const Sample& s) {
+std::string CsvLine(const Sample& s, const std::string& dataset_sha256) {
   const Reply& r = s.reply;
-  return fmt::format("{},{},{},{:.3f},{:.3f},{:.3f},{},{},{},{},{},{},{}\n", s.work.index, s.work.first,
+  return fmt::format("{},{},{},{:.3f},{:.3f},{:.3f},{},{},{},{},{},{},{},{}\n", s.work.index, s.work.first,
                      s.work.pairs, s.intended_ms, s.sent_ms, s.latency_ms, OutcomeName(r.outcome), r.status,
                      Known(r.retry_after_s), Known(r.queue_ms), Known(r.tokenize_ms), Known(r.inference_ms),
-                     CsvText(r.detail));
+                     CsvText(r.detail), dataset_sha256);
 }
 
-std::string JsonLine(const Sample& s) {
+std::string JsonLine(const Sample& s, const std::string& dataset_sha256) {
   const Reply& r = s.reply;
   Json j = {{"index", s.work.index},
             {"first", s.work.first},
@@ -59,6 +59,7 @@ std::string JsonLine(const Sample& s) {
   for (const auto& [name, value] : times)
     if (value >= 0) j[name] = value;
   if (!r.detail.empty()) j["detail"] = r.detail;
+  j["data_sha256"] = dataset_sha256;
   return j.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
@@ -76,26 +77,50 @@ double Number(const Json& j, const char* key) {
 }
 
 struct Fields {
-  double index, first, pairs, intended_ms;
+  double index = NAN, first = NAN, pairs = NAN, intended_ms = NAN;
+  std::string data_sha256;  // empty = not known
 };
 
-Fields FromCsv(const std::string& line) {
-  const auto columns = Split(line, ',');
-  if (columns.size() != kColumns) return {NAN, NAN, NAN, NAN};
-  return {Number(columns[0]), Number(columns[1]), Number(columns[2]), Number(columns[3])};
-}
+// Columns are known by their names, so that a log may lose or gain some.
+class CsvReader {
+ public:
+  explicit CsvReader(const std::string& header) {
+    for (const std::string_view name : Split(header, ',')) names_.emplace_back(name);
+  }
+
+  Fields Read(const std::string& line) const {
+    const auto values = Split(line, ',');
+    if (values.size() != names_.size()) return {};
+    const auto value = [&](const char* name) {
+      const auto at = std::find(names_.begin(), names_.end(), name) - names_.begin();
+      return static_cast<size_t>(at) < values.size() ? values[static_cast<size_t>(at)] : std::string_view();
+    };
+    return {Number(value("index")), Number(value("first")), Number(value("pairs")),
+            Number(value("intended_ms")), std::string(value("data_sha256"))};
+  }
+
+ private:
+  std::vector<std::string> names_;
+};
 
 Fields FromJson(const std::string& line) {
   const Json j = Json::parse(line, nullptr, false);
-  if (!j.is_object()) return {NAN, NAN, NAN, NAN};
-  return {Number(j, "index"), Number(j, "first"), Number(j, "pairs"), Number(j, "intended_ms")};
+  if (!j.is_object()) return {};
+  const auto data = j.find("data_sha256");
+  return {Number(j, "index"), Number(j, "first"), Number(j, "pairs"), Number(j, "intended_ms"),
+          data != j.end() && data->is_string() ? data->get<std::string>() : std::string()};
 }
 
 // Comparisons with NaN are false, so that a missing number is out of range.
-Result<Arrival> ArrivalOf(const Fields& f, int64_t dataset_pairs) {
+Result<Arrival> ArrivalOf(const Fields& f, const DatasetInfo& dataset) {
+  if (!f.data_sha256.empty() && f.data_sha256 != dataset.sha256)
+    return InvalidArgument(fmt::format(
+        "sent texts of the data set with SHA-256 {}, but {} has {}: give the former as --data, or "
+        "take data_sha256 out of the log to send other texts at the same times",
+        f.data_sha256, dataset.name, dataset.sha256));
   if (!(f.index >= 0 && f.index < 1e15)) return InvalidArgument("index is missing or not a number from 0");
-  if (!(f.first >= 0 && f.first < static_cast<double>(dataset_pairs)))
-    return InvalidArgument(fmt::format("first is not a pair of the data set (0 to {})", dataset_pairs - 1));
+  if (!(f.first >= 0 && f.first < static_cast<double>(dataset.pairs)))
+    return InvalidArgument(fmt::format("first is not a pair of the data set (0 to {})", dataset.pairs - 1));
   if (!(f.pairs >= 1 && f.pairs <= kMaxPairs)) return InvalidArgument("pairs is not from 1 to 1000000");
   if (!(f.intended_ms >= 0 && f.intended_ms <= kMaxIntendedMs))
     return InvalidArgument("intended_ms is missing or negative");
@@ -110,17 +135,20 @@ Status CheckLogName(const std::string& path) {
   return InvalidArgument(fmt::format("request log {}: its name must end in .csv or .jsonl", path));
 }
 
-Result<std::unique_ptr<RequestLog>> RequestLog::Create(const std::string& path) {
+RequestLog::RequestLog(std::string path, std::string dataset_sha256, std::FILE* file)
+    : path_(std::move(path)), dataset_sha256_(std::move(dataset_sha256)), csv_(IsCsv(path_)), file_(file) {}
+
+Result<std::unique_ptr<RequestLog>> RequestLog::Create(const std::string& path, std::string dataset_sha256) {
   RERANKD_RETURN_IF_ERROR(CheckLogName(path));
   std::FILE* file = std::fopen(path.c_str(), "wb");
   if (file == nullptr) return InvalidArgument(fmt::format("request log {}: {}", path, std::strerror(errno)));
-  std::unique_ptr<RequestLog> log(new RequestLog(path, IsCsv(path), file));
+  std::unique_ptr<RequestLog> log(new RequestLog(path, std::move(dataset_sha256), file));
   if (log->csv_) std::fputs(kHeader, file);
   return log;
 }
 
 void RequestLog::Write(const Sample& sample) {
-  const std::string line = csv_ ? CsvLine(sample) : JsonLine(sample);
+  const std::string line = (csv_ ? CsvLine : JsonLine)(sample, dataset_sha256_);
   std::fwrite(line.data(), 1, line.size(), file_.get());
 }
 
@@ -132,14 +160,19 @@ Status RequestLog::Close() {
   return {};
 }
 
-Result<std::vector<Arrival>> ReadArrivals(const std::string& path, int64_t dataset_pairs) {
+Result<std::vector<Arrival>> ReadArrivals(const std::string& path, const DatasetInfo& dataset) {
   RERANKD_RETURN_IF_ERROR(CheckLogName(path));
   RERANKD_ASSIGN_OR_RETURN(LineReader reader, LineReader::Open(path));
   std::vector<Arrival> arrivals;
   std::string line;
+  std::optional<CsvReader> csv;
   while (reader.Next(&line)) {
-    if (line.empty() || (IsCsv(path) && reader.line_number() == 1)) continue;
-    const auto arrival = ArrivalOf(IsCsv(path) ? FromCsv(line) : FromJson(line), dataset_pairs);
+    if (line.empty()) continue;
+    if (IsCsv(path) && !csv) {
+      csv.emplace(line);
+      continue;
+    }
+    const auto arrival = ArrivalOf(csv ? csv->Read(line) : FromJson(line), dataset);
     if (!arrival.ok()) return arrival.status().WithContext(fmt::format("{}:{}", path, reader.line_number()));
     arrivals.push_back(*arrival);
   }

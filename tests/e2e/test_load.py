@@ -1,5 +1,6 @@
 """`rerankd load` against a real server in every protocol, against bad targets, and its log and replay."""
 import csv
+import hashlib
 import http.server
 import json
 import math
@@ -74,6 +75,24 @@ def test_open_loop_sends_at_the_times_of_its_log_and_replays_it(rerankd, server,
     rows = sorted(csv.DictReader(again.open()), key=lambda row: int(row["index"]))
     assert [(float(r["intended_ms"]), r["first"]) for r in rows] == [
         (pytest.approx(line["intended_ms"], abs=1e-3), str(line["first"])) for line in lines]
+
+
+def test_a_replay_on_other_data_is_an_error_that_names_both(rerankd, server, tmp_path):
+    target = ["--target", address(server, "tei"), "--protocol", "tei"]
+    log, data = tmp_path / "log.csv", tmp_path / "other.tsv"
+    data.write_text("".join(f"q\td{i}\n" for i in range(100)))
+    _, result, _ = load(rerankd, *target, "--rate", 500, "--requests", 20, "--log", log)
+    recorded, other = result["data"]["sha256"], hashlib.sha256(data.read_bytes()).hexdigest()
+    rows = list(csv.DictReader(log.open()))
+    assert len(rows) == 20 and {row["data_sha256"] for row in rows} == {recorded}
+    code, result, errors = load(rerankd, *target, "--replay", log, "--data", data, check=False)
+    assert code == 2 and result is None and recorded in errors and other in errors and "--data" in errors
+    with log.open("w") as out:  # the way out that the error names
+        writer = csv.DictWriter(out, [name for name in rows[0] if name != "data_sha256"], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    _, result, _ = load(rerankd, *target, "--replay", log, "--data", data)
+    assert result["requests"]["ok"] == 20 and result["data"]["sha256"] == other
 
 
 def test_latency_is_counted_from_the_intended_time(rerankd, server):
