@@ -216,12 +216,14 @@ std::string OutcomeRows(const Summary& summary) {
   return text;
 }
 
+const char* PartialMark(bool interrupted) { return interrupted ? " (PARTIAL)" : ""; }
+
 std::string Headline(const LoadOptions& o, const LoadResult& r) {
   std::string text = fmt::format("{} loop, {} documents a request", r.mode, o.documents);
   if (r.mode == "closed") text += fmt::format(", {} in flight", o.concurrency);
   if (r.rate > 0) text += fmt::format(", {:.6g} requests/s", r.rate);
   if (o.rate_share) text += fmt::format(" ({:.4g} % of capacity)", 100 * *o.rate_share);
-  return fmt::format("{} ({}): {}\n", o.target.url, o.target.protocol, text);
+  return fmt::format("{} ({}): {}{}\n", o.target.url, o.target.protocol, text, PartialMark(r.interrupted));
 }
 
 }  // namespace
@@ -267,6 +269,7 @@ std::string ResultToJson(const LoadOptions& options, const LoadResult& r) {
   Json j = {
       {"format", "rerankd-load"},
       {"version", 1},
+      {"partial", r.interrupted},
       {"target", options.target.url},
       {"protocol", options.target.protocol},
       {"data", {{"name", r.dataset_name}, {"sha256", r.dataset_sha256}, {"pairs", r.dataset_pairs}}},
@@ -352,13 +355,15 @@ std::string TrialLine(const RateTrial& t) {
 
 std::string MaxRateTable(const LoadOptions& o, const MaxRateResult& r) {
   std::string text = fmt::format(
-      "{} ({}): {} arrivals, {} documents a request, 99 % within {:g} ms\n\n{:>12}{:>10}{:>10}{:>10}{:>13}\n",
-      o.target.url, o.target.protocol, o.arrivals, o.documents, o.slo_ms, "requests/s", "sent", "p50 ms",
-      "p99 ms", "within");
+      "{} ({}): {} arrivals, {} documents a request, 99 % within {:g} "
+      "ms{}\n\n{:>12}{:>10}{:>10}{:>10}{:>13}\n",
+      o.target.url, o.target.protocol, o.arrivals, o.documents, o.slo_ms, PartialMark(r.interrupted),
+      "requests/s", "sent", "p50 ms", "p99 ms", "within");
   for (const RateTrial& trial : r.trials) text += TrialLine(trial) + "\n";
   text += fmt::format("\nclosed loop: {:.4g} requests/s with {} in flight\n", r.capacity.requests_per_s,
                       r.capacity.in_flight);
-  if (r.rate <= 0) return text + "no rate that was tried keeps the limit\n";
+  if (r.rate <= 0)
+    return text + (r.trials.empty() ? "no rate was tried\n" : "no rate that was tried keeps the limit\n");
   return text + fmt::format("highest rate: {:.4g} requests/s, {:.4g} pairs/s, {:.0f} % of the closed loop\n",
                             r.rate, r.rate * o.documents, 100 * r.rate / r.capacity.requests_per_s);
 }
@@ -366,6 +371,7 @@ std::string MaxRateTable(const LoadOptions& o, const MaxRateResult& r) {
 std::string MaxRateToJson(const LoadOptions& o, const MaxRateResult& r) {
   Json j = {{"format", "rerankd-max-rate"},
             {"version", 1},
+            {"partial", r.interrupted},
             {"target", o.target.url},
             {"protocol", o.target.protocol},
             {"arrivals", o.arrivals},

@@ -202,7 +202,51 @@ def test_an_interrupt_keeps_what_was_measured(rerankd, server):
     process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=20)
     assert process.returncode == 130 and "interrupted" in errors
-    assert json.loads(out)["requests"]["ok"] > 0
+    result = json.loads(out)
+    assert result["requests"]["ok"] > 0 and result["partial"] is True
+
+
+def search(rerankd, server, *flags):
+    """`--find-max-rate` as a process, its trials so short that one ends soon and so many that it takes long."""
+    return subprocess.Popen([rerankd, "load", "--target", address(server, "tei"), "--protocol", "tei", "--find-max-rate", "--slo-ms",
+                             "1000", "--duration", "2", *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+
+
+def interrupt_after_a_trial(process):
+    """(trial lines, output, rest of stderr); the second trial is under way when the signal comes."""
+    line = process.stderr.readline()
+    assert " met" in line or " missed" in line, line + process.stderr.read()
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=20)
+    assert process.returncode == 130, errors
+    return line, out, errors
+
+
+def test_an_interrupt_of_the_search_keeps_the_trials_done(rerankd, server):
+    started = time.monotonic()
+    line, out, errors = interrupt_after_a_trial(search(rerankd, server, "--warm-up", "0", "--json"))
+    result = json.loads(out)
+    assert "the search is not finished" in errors and " met" not in errors and result["partial"] is True
+    assert time.monotonic() - started < 20
+    [trial] = result["trials"]
+    assert f"{trial['sent']}" in line.split() and trial["met"] is (" met" in line) and trial["sent"] > 0
+    assert result["max_rate_requests_per_s"] == (trial["rate"] if trial["met"] else 0) and result["confirmed"] is False
+    if trial["met"]:
+        assert result["best"]["requests"]["sent"] == trial["sent"] and result["best"]["partial"] is False
+
+    line, out, _ = interrupt_after_a_trial(search(rerankd, server, "--warm-up", "0"))
+    lines = out.splitlines()
+    assert lines[0].endswith("99 % within 1000 ms (PARTIAL)") and [l for l in lines if l.endswith(("met", "missed"))] == [line[:-1]]
+
+
+def test_an_interrupt_before_the_first_trial_is_a_partial_search_of_none(rerankd, server):
+    process = search(rerankd, server, "--warm-up", "60", "--docs-per-request", "20")
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=20)
+    assert process.returncode == 130 and "the search is not finished" in errors
+    assert "(PARTIAL)" in out.splitlines()[0] and out.endswith("no rate was tried\n")
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
