@@ -54,6 +54,7 @@ TEST_F(DashboardFeedTest, HistoryComesOnceThenSnapshots) {
   EXPECT_EQ(snapshot["query_count"], 0);
   EXPECT_EQ(snapshot["server"]["model"], "fake-model");
   EXPECT_EQ(snapshot["server"]["instances"][0]["name"], "fake-0");
+  EXPECT_EQ(snapshot["server"]["instances"][0]["model"], "fake-model");
   EXPECT_EQ(snapshot["rerankd"]["rejected"], 0);
   EXPECT_FALSE(snapshot.contains("history"));
   EXPECT_THAT(page->Next(), StartsWith("event: snapshot\n"));

@@ -18,6 +18,7 @@ ServerIdentity MakeIdentity(const Settings& settings, const Engine& engine) {
   identity.experiment_description = settings.description;
   identity.pipeline_mode = settings.pipeline_mode;
   identity.model = engine.model().name;
+  for (const ModelInfo& model : engine.models()) identity.models.push_back(model.name);
   identity.instances = engine.instances();
   if (!engine.instances().empty()) {
     identity.backend_type = engine.instances().front().caps.name;

@@ -242,7 +242,7 @@ def test_an_interrupt_of_the_search_keeps_the_trials_done(rerankd, server):
 
 def test_an_interrupt_before_the_first_trial_is_a_partial_search_of_none(rerankd, server):
     process = search(rerankd, server, "--warm-up", "60", "--docs-per-request", "20")
-    time.sleep(0.3)
+    time.sleep(0.7)
     process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=20)
     assert process.returncode == 130 and "the search is not finished" in errors

@@ -1,13 +1,13 @@
 // The cards: big ones with a sparkline, small ones in a grid.
 
 import {count, element, number, setText} from './dom';
-import type {Column, InstanceRate, Series} from './series';
+import {type Column, type InstanceRate, type InstanceValue, type Series, together} from './series';
 import type {Snapshot} from './types';
 
-// What the cards show: the whole server, or one instance of it.
+// What the cards show: the whole server, or only some instances of it.
 export interface View {
   snapshot: Snapshot;
-  instance: number | null;
+  only: number[] | null;
   rates: InstanceRate[];
 }
 
@@ -18,24 +18,29 @@ interface CardSpec {
   help: string;
   value(view: View): string;
   spark?: Column;
+  ofInstances?: InstanceValue | true; // follows the choice of instances; what its sparkline then shows
   alert?(view: View): boolean;
 }
 
 const ms = (value: number | undefined) => (value === undefined ? '–' : number(value, 1));
 const whole = (value: number | undefined) => (value === undefined ? '–' : count(value));
-const own = (view: View) => (view.instance === null ? null : (view.snapshot.server.instances[view.instance] ?? null));
-const rate = (view: View) => (view.instance === null ? null : (view.rates[view.instance] ?? null));
+const chosen = <T>(view: View, of: T[]) => of.filter((_, i) => view.only?.includes(i));
+const rate = (view: View) => (view.only === null ? null : together(chosen(view, view.rates)));
+
+function total(view: View, of: 'pairs' | 'requests'): number | null {
+  if (view.only === null) return null;
+  return chosen(view, view.snapshot.server.instances).reduce((sum, instance) => sum + instance[of], 0);
+}
 
 function shareOfPeak(view: View): string {
   const peak = view.snapshot.rerankd.peak_multiply_adds_per_s;
-  const shown = rate(view);
-  const done = shown ? shown.multiplyAdds : view.rates.reduce((sum, one) => sum + one.multiplyAdds, 0);
+  const done = (rate(view) ?? together(view.rates))?.multiplyAdds ?? 0;
   return peak > 0 ? number((100 * done) / peak, 1) : '–';
 }
 
 const kBig: CardSpec[] = [
   {
-    id: 'throughput', label: 'Throughput', unit: 'pairs/s', spark: 'throughput',
+    id: 'throughput', label: 'Throughput', unit: 'pairs/s', spark: 'throughput', ofInstances: 'rate',
     help: 'Pairs answered in the last second',
     value: (v) => count(rate(v)?.pairs ?? v.snapshot.throughput_qps ?? 0),
   },
@@ -45,20 +50,20 @@ const kBig: CardSpec[] = [
     value: (v) => ms(v.snapshot.instant_latency_ms),
   },
   {
-    id: 'tokens', label: 'Tokens', unit: 'tokens/s', spark: 'tokens',
+    id: 'tokens', label: 'Tokens', unit: 'tokens/s', spark: 'tokens', ofInstances: 'tokens',
     help: 'Real tokens of the requests answered in the last second',
     value: (v) => count(rate(v)?.tokens ?? v.snapshot.rerankd.tokens.per_second),
   },
   {
-    id: 'queries', label: 'Queries', unit: 'pairs', spark: 'queries',
+    id: 'queries', label: 'Queries', unit: 'pairs', spark: 'queries', ofInstances: 'pairs',
     help: 'Pairs answered since the start or the last reset',
-    value: (v) => count(own(v)?.pairs ?? v.snapshot.query_count),
+    value: (v) => count(total(v, 'pairs') ?? v.snapshot.query_count),
   },
 ];
 
 const kSmall: CardSpec[] = [
-  {id: 'requests', label: 'Requests', unit: '', help: 'Answered since the start or the last reset',
-   value: (v) => count(own(v)?.requests ?? v.snapshot.count ?? 0)},
+  {id: 'requests', label: 'Requests', unit: '', ofInstances: true, help: 'Answered since the start or the last reset',
+   value: (v) => count(total(v, 'requests') ?? v.snapshot.count ?? 0)},
   {id: 'queue-wait', label: 'Queue Wait', unit: 'ms', help: 'Latest request: accepted until a worker starts on it',
    value: (v) => ms(v.snapshot.last_queue_wait_ms)},
   {id: 'tokenize', label: 'Tokenize', unit: 'ms', help: 'Latest request',
@@ -81,9 +86,9 @@ const kSmall: CardSpec[] = [
   {id: 'truncated', label: 'Truncated', unit: 'pairs', help: 'Cut to the longest length that the model reads',
    value: (v) => count(v.snapshot.rerankd.tokens.truncated_pairs),
    alert: (v) => v.snapshot.rerankd.tokens.truncated_pairs > 0},
-  {id: 'utilization', label: 'Utilization', unit: '%', help: 'Busy share of the workers',
+  {id: 'utilization', label: 'Utilization', unit: '%', ofInstances: true, help: 'Busy share of the workers',
    value: (v) => number(rate(v)?.busy ?? v.snapshot.rerankd.worker_utilization_pct, 1)},
-  {id: 'share-of-peak', label: 'Share of Peak', unit: '%',
+  {id: 'share-of-peak', label: 'Share of Peak', unit: '%', ofInstances: true,
    help: 'Multiply-adds of the native engine since the last snapshot, of what this machine can do at most (measured at the start)',
    value: shareOfPeak},
 ];
@@ -93,6 +98,7 @@ const kSparkPoints = 120;
 class Card {
   readonly root: HTMLElement;
   private readonly value = element('span', 'card-value', '–');
+  private readonly scope = element('span', 'scope');
   private readonly spark: SVGPathElement | null = null;
 
   constructor(private readonly spec: CardSpec, big: boolean) {
@@ -100,6 +106,7 @@ class Card {
     this.root.title = spec.help;
     this.value.id = `card-${spec.id}`;
     const term = element('dt', 'card-label', spec.label);
+    term.append(this.scope);
     const description = element('dd');
     description.append(this.value, element('span', 'unit', spec.unit), element('span', 'visually-hidden', spec.help));
     this.root.append(term, description);
@@ -117,11 +124,15 @@ class Card {
   update(view: View, series: Series): void {
     setText(this.value, this.spec.value(view));
     this.root.classList.toggle('alert', this.spec.alert?.(view) ?? false);
-    if (this.spark) this.spark.setAttribute('d', this.path(series));
+    setText(this.scope, view.only === null || this.spec.ofInstances ? '' : 'whole server');
+    if (this.spark) this.spark.setAttribute('d', this.path(view, series));
   }
 
-  private path(series: Series): string {
-    const values = series.column(this.spec.spark!).slice(-kSparkPoints).map((value) => value ?? 0);
+  private path(view: View, series: Series): string {
+    const of = this.spec.ofInstances;
+    const filtered = view.only !== null && of !== undefined && of !== true;
+    const column = filtered ? series.combined(of, view.only!) : series.column(this.spec.spark!);
+    const values = column.slice(-kSparkPoints).map((value) => value ?? 0);
     const top = Math.max(...values, 1e-9);
     const bottom = this.spec.spark === 'queries' ? Math.min(...values) : 0;
     const height = Math.max(top - bottom, 1e-9);

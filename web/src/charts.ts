@@ -3,7 +3,7 @@
 import uPlot from 'uplot';
 
 import {element, number, setText} from './dom';
-import type {Column, Series, Value} from './series';
+import type {Column, InstanceValue, Series, Value} from './series';
 
 export interface Line {
   label: string;
@@ -17,6 +17,8 @@ export interface ChartSpec {
   digits: 0 | 1 | 2;
   lines: Line[];
   max?: number; // the axis always reaches this far
+  chosen?: boolean; // its lines are the chosen instances
+  ofInstances?: InstanceValue; // what its one line shows of the chosen instances; absent: always of the whole server
 }
 
 const kSync = uPlot.sync('time');
@@ -33,18 +35,20 @@ function clock(seconds: number): string {
 
 export class Chart {
   readonly root = element('figure', 'chart');
+  private readonly scope = element('span', 'scope');
   private readonly values = element('div', 'chart-values');
   private readonly summary = element('span', 'visually-hidden');
   private readonly plotHost = element('div', 'plot');
   private readonly resize: ResizeObserver;
   private plot: uPlot | null = null;
+  private data: Value[][] = []; // of the lines
 
   constructor(
     private readonly spec: ChartSpec,
     private readonly series: Series,
   ) {
     const caption = element('figcaption');
-    caption.append(element('span', 'chart-title', spec.title), element('span', 'unit', spec.unit), this.values);
+    caption.append(element('span', 'chart-title', spec.title), element('span', 'unit', spec.unit), this.scope, this.values);
     this.root.id = `chart-${spec.id}`;
     this.summary.id = `summary-${spec.id}`;
     this.plotHost.tabIndex = 0;
@@ -70,9 +74,13 @@ export class Chart {
     this.plot = null;
   }
 
-  // Shows the points between `from` and `to` (seconds).
-  update(from: number, to: number): void {
-    const data = [this.series.time, ...this.spec.lines.map((line) => this.series.column(line.column))];
+  // Shows the points between `from` and `to` (seconds); `only`: the instances that were chosen.
+  update(from: number, to: number, only: number[] | null): void {
+    const of = this.spec.ofInstances;
+    const all = only === null;
+    this.data = of && !all ? [this.series.combined(of, only)] : this.spec.lines.map((line) => this.series.column(line.column));
+    setText(this.scope, all || of || this.spec.chosen ? '' : 'whole server');
+    const data = [this.series.time, ...this.data];
     if (!this.plot) {
       if (this.plotHost.clientWidth === 0) return;
       this.plot = new uPlot(this.options(), data as uPlot.AlignedData, this.plotHost);
@@ -135,8 +143,8 @@ export class Chart {
   // The values at a point, or the latest ones.
   private showValues(index: number | null): void {
     const at = index ?? this.series.time.length - 1;
-    const parts = this.spec.lines.map((line) => {
-      const value = this.series.column(line.column)[at] ?? null;
+    const parts = this.spec.lines.map((line, i) => {
+      const value = this.data[i]?.[at] ?? null;
       const text = value === null ? '–' : number(value, this.spec.digits);
       return this.spec.lines.length > 1 ? `${line.label} ${text}` : text;
     });
@@ -149,8 +157,8 @@ export class Chart {
 
   private describe(from: number): void {
     const start = this.series.time.findIndex((t) => t >= from);
-    const parts = this.spec.lines.map((line) => {
-      const shown = this.series.column(line.column).slice(Math.max(0, start));
+    const parts = this.spec.lines.map((line, i) => {
+      const shown = (this.data[i] ?? []).slice(Math.max(0, start));
       const known = shown.filter((value: Value): value is number => value !== null);
       if (start < 0 || known.length === 0) return `${line.label}: no value`;
       const say = (value: number) => number(value, this.spec.digits);

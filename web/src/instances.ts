@@ -38,18 +38,18 @@ export class InstanceCards {
   private cards: FactCard[] = [];
   private tokenizer: FactCard | null = null;
 
-  update(s: Snapshot, rates: InstanceRate[], only: number | null): void {
-    const host = byId('instances');
-    if (this.cards.length !== s.server.instances.length) {
-      host.replaceChildren();
-      this.cards = s.server.instances.map(
-        (i) => new FactCard(i.name, `${i.precision} · ${i.device} · ${i.details}`, `instance-${i.id}`),
-      );
-      this.tokenizer = new FactCard('Tokenizer', 'text to token ids', 'tokenizer');
-      host.append(...this.cards.map((card) => card.root), this.tokenizer.root);
-    }
+  // For the instances of a server that was not shown before.
+  describe(s: Snapshot): void {
+    this.cards = s.server.instances.map(
+      (i) => new FactCard(i.name, `${i.model} · ${i.precision} · ${i.device} · ${i.details}`, `instance-${i.id}`),
+    );
+    this.tokenizer = new FactCard('Tokenizer', 'text to token ids, of the whole server', 'tokenizer');
+    byId('instances').replaceChildren(...this.cards.map((card) => card.root), this.tokenizer.root);
+  }
+
+  update(s: Snapshot, rates: InstanceRate[], only: number[] | null): void {
     s.server.instances.forEach((instance, i) => this.instance(this.cards[i]!, instance, rates[i]));
-    this.cards.forEach((card, i) => (card.root.hidden = only !== null && only !== i));
+    this.cards.forEach((card, i) => (card.root.hidden = only !== null && !only.includes(i)));
     this.tokenize(s);
   }
 

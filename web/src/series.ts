@@ -11,14 +11,32 @@ const kColumns = [
   'latency', 'throughput', 'tokens', 'queueWait', 'tokenize', 'inference', 'cpu', 'memory', 'queries', 'padding',
   'utilization', 'tokenizerQueue', 'modelQueue',
 ] as const;
-export type Column = (typeof kColumns)[number] | `busy${number}` | `idle${number}` | `rate${number}`;
+export type Column = (typeof kColumns)[number] | `${InstanceValue | 'idle'}${number}`;
+
+// What is known of each instance.
+export type InstanceValue = 'busy' | 'rate' | 'tokens' | 'pairs';
 
 // What one instance did between two snapshots.
 export interface InstanceRate {
   pairs: number; // a second
   tokens: number; // a second
   busy: number; // percent of its workers' time
+  workers: number;
   multiplyAdds: number; // a second
+}
+
+// Of several at once; null where none is known.
+export function together(rates: InstanceRate[]): InstanceRate | null {
+  if (rates.length === 0) return null;
+  const sum = (value: (rate: InstanceRate) => number) => rates.reduce((total, rate) => total + value(rate), 0);
+  const workers = sum((rate) => rate.workers);
+  return {
+    pairs: sum((rate) => rate.pairs),
+    tokens: sum((rate) => rate.tokens),
+    busy: sum((rate) => rate.busy * rate.workers) / Math.max(1, workers),
+    workers,
+    multiplyAdds: sum((rate) => rate.multiplyAdds),
+  };
 }
 
 export class Series {
@@ -33,6 +51,19 @@ export class Series {
       this.columns.set(name, column);
     }
     return column;
+  }
+
+  // The same value of several instances at once.
+  combined(value: InstanceValue, instances: number[]): Value[] {
+    const workers = instances.map((i) => Math.max(1, this.previous?.instances[i]?.workers ?? 1));
+    const all = workers.reduce((sum, of) => sum + of, 0);
+    const columns = instances.map((i) => this.column(`${value}${i}`));
+    return this.time.map((_, row) =>
+      columns.reduce<Value>((sum, column, k) => {
+        const one = column[row] ?? null;
+        if (sum === null || one === null) return null;
+        return sum + (value === 'busy' ? (one * workers[k]!) / all : one);
+      }, 0));
   }
 
   // The rows that the server kept from before this page was opened; `start` = its reset in page time.
@@ -83,6 +114,8 @@ export class Series {
       row[`busy${i}`] = rate.busy;
       row[`idle${i}`] = 100 - rate.busy;
       row[`rate${i}`] = rate.pairs;
+      row[`tokens${i}`] = rate.tokens;
+      row[`pairs${i}`] = s.server.instances[i]!.pairs;
     });
     this.append(at, row);
     return rates;
@@ -100,6 +133,7 @@ export class Series {
         pairs: Math.max(0, now.pairs - before.pairs) / seconds,
         tokens: Math.max(0, now.tokens - before.tokens) / seconds,
         busy: Math.min(100, Math.max(0, busy)),
+        workers: now.workers,
         multiplyAdds: Math.max(0, now.multiply_adds - before.multiply_adds) / seconds,
       };
     });

@@ -1,4 +1,4 @@
-// Ranks pasted documents with the model that is being served.
+// Ranks pasted documents with the model that was chosen, else the one that the server answers with.
 
 import {byId, count, element, number, setText} from './dom';
 
@@ -15,10 +15,10 @@ interface Reply {
 
 const kMaxShown = 100;
 
-async function rank(query: string, documents: string[], key: string): Promise<{reply: Reply; ms: string}> {
+async function rank(query: string, documents: string[], key: string, model: string): Promise<{reply: Reply; ms: string}> {
   const headers: Record<string, string> = {'Content-Type': 'application/json'};
   if (key) headers['Authorization'] = `Bearer ${key}`;
-  const body = JSON.stringify({query, documents, return_documents: false});
+  const body = JSON.stringify({query, documents, return_documents: false, model: model || undefined});
   const answer = await fetch('v1/rerank', {method: 'POST', headers, body});
   const text = await answer.text();
   if (!answer.ok) throw new Error(`${answer.status}: ${messageOf(text)}`);
@@ -53,7 +53,7 @@ function row(result: Result, text: string): HTMLLIElement {
   return item;
 }
 
-export function startTryIt(apiKey: () => string): void {
+export function startTryIt(apiKey: () => string, model: () => string): void {
   const form = byId<HTMLFormElement>('try-form');
   const query = byId<HTMLInputElement>('try-query');
   const documents = byId<HTMLTextAreaElement>('try-documents');
@@ -69,7 +69,7 @@ export function startTryIt(apiKey: () => string): void {
     }
     button.disabled = true;
     try {
-      const {reply, ms} = await rank(query.value, texts, apiKey());
+      const {reply, ms} = await rank(query.value, texts, apiKey(), model());
       list.replaceChildren(...reply.results.slice(0, kMaxShown).map((r) => row(r, texts[r.index] ?? '')));
       const tokens = reply.results.reduce((sum, result) => sum + result.tokens, 0);
       setText(status, `${number(texts.length)} documents, ${number(tokens)} tokens, ${ms} ms`);

@@ -12,6 +12,7 @@ export interface Stage {
 export interface Instance {
   id: number;
   name: string;
+  model: string;
   backend: string;
   device: string;
   precision: string;

@@ -31,6 +31,7 @@ Json Instances(const Engine& engine) {
   Json list = Json::array();
   for (const InstanceInfo& instance : engine.instances()) {
     list.push_back({{"name", instance.name},
+                    {"model", engine.models()[static_cast<size_t>(instance.model)].name},
                     {"backend", instance.caps.name},
                     {"device", instance.caps.device},
                     {"precision", instance.caps.precision},

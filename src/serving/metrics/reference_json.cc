@@ -74,8 +74,19 @@ Json QueueSizes(const EngineStats& engine) {
           {"total_queue_size", engine.tokenizer_queue + engine.model_queue}};
 }
 
+std::string ModelOf(const ServerIdentity& identity, const InstanceInfo& instance) {
+  const auto model = static_cast<size_t>(instance.model);
+  return model < identity.models.size() ? identity.models[model] : identity.model;
+}
+
+std::string ModelOf(const ServerIdentity& identity, int instance_id) {
+  for (const InstanceInfo& instance : identity.instances)
+    if (instance.id == instance_id) return ModelOf(identity, instance);
+  return identity.model;
+}
+
 // What really happened, next to what the reference definitions show.
-Json OwnJson(const MetricsSnapshot& m, const EngineStats& engine) {
+Json OwnJson(const ServerIdentity& identity, const MetricsSnapshot& m, const EngineStats& engine) {
   const double waste = m.computed_tokens > 0
                            ? 1 - static_cast<double>(m.real_tokens) / static_cast<double>(m.computed_tokens)
                            : 0;
@@ -84,6 +95,7 @@ Json OwnJson(const MetricsSnapshot& m, const EngineStats& engine) {
   for (const WorkerStats& w : engine.workers) {
     multiply_adds += w.multiply_adds;
     workers.push_back({{"instance", w.instance},
+                       {"model", ModelOf(identity, w.instance)},
                        {"requests", w.requests},
                        {"pairs", w.pairs},
                        {"tokens", w.tokens},
@@ -109,7 +121,8 @@ Json OwnJson(const MetricsSnapshot& m, const EngineStats& engine) {
           {"workers", std::move(workers)}};
 }
 
-void AddRequestValues(const MetricsSnapshot& m, const EngineStats& engine, Json* json) {
+void AddRequestValues(const ServerIdentity& identity, const MetricsSnapshot& m, const EngineStats& engine,
+                      Json* json) {
   Json& j = *json;
   j["instant_latency_ms"] = m.instant_latency_ms;
   j["avg_ms"] = m.latency.avg;
@@ -136,7 +149,7 @@ void AddRequestValues(const MetricsSnapshot& m, const EngineStats& engine, Json*
                            {"last_avg_seq_length", m.last_avg_seq_length}};
   j["worker_stats"] = WorkersJson(m.workers);
   j["queue_sizes"] = QueueSizes(engine);
-  j["rerankd"] = OwnJson(m, engine);
+  j["rerankd"] = OwnJson(identity, m, engine);
 }
 
 Json WithoutHistory(const ServerIdentity& identity, const MetricsSnapshot& m, const EngineStats& engine) {
@@ -151,7 +164,7 @@ Json WithoutHistory(const ServerIdentity& identity, const MetricsSnapshot& m, co
   }
   j["query_count"] = m.query_count;
   if (m.count > 0) {
-    AddRequestValues(m, engine, &j);
+    AddRequestValues(identity, m, engine, &j);
   } else {
     j["cpu_percent"] = m.system.cpu_percent;
     j["gpu_memory_mb"] = m.system.memory_mb;
@@ -159,9 +172,9 @@ Json WithoutHistory(const ServerIdentity& identity, const MetricsSnapshot& m, co
   return j;
 }
 
-Json InstancesJson(const std::vector<InstanceInfo>& instances, const EngineStats& engine) {
+Json InstancesJson(const ServerIdentity& identity, const EngineStats& engine) {
   Json list = Json::array();
-  for (const InstanceInfo& instance : instances) {
+  for (const InstanceInfo& instance : identity.instances) {
     WorkerStats sum;
     for (const WorkerStats& worker : engine.workers) {
       if (worker.instance != instance.id) continue;
@@ -173,6 +186,7 @@ Json InstancesJson(const std::vector<InstanceInfo>& instances, const EngineStats
     }
     list.push_back({{"id", instance.id},
                     {"name", instance.name},
+                    {"model", ModelOf(identity, instance)},
                     {"backend", instance.caps.name},
                     {"device", instance.caps.device},
                     {"precision", instance.caps.precision},
@@ -202,11 +216,11 @@ std::string ReferenceJson(const ServerIdentity& identity, const MetricsSnapshot&
 std::string DashboardJson(const ServerIdentity& identity, const MetricsSnapshot& m, const EngineStats& engine,
                           int64_t in_flight) {
   Json j = WithoutHistory(identity, m, engine);
-  j["rerankd"] = OwnJson(m, engine);
+  j["rerankd"] = OwnJson(identity, m, engine);
   j["server"] = {{"model", identity.model},
                  {"version", RERANKD_VERSION},
                  {"in_flight", in_flight},
-                 {"instances", InstancesJson(identity.instances, engine)}};
+                 {"instances", InstancesJson(identity, engine)}};
   return OneLine(j);
 }
 

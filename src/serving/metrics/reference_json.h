@@ -16,6 +16,7 @@ struct ServerIdentity {
   std::string backend_type, device;  // of the first instance
   std::string pipeline_mode;
   std::string model;
+  std::vector<std::string> models;  // names, by InstanceInfo::model
   std::vector<InstanceInfo> instances;
 };
 
