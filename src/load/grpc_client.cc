@@ -53,6 +53,15 @@ Outcome OutcomeOf(grpc::StatusCode code) {
   }
 }
 
+// What an unreachable target may need; empty = nothing that is known.
+const char* WayOut(const std::string& reason, bool tls) {
+  const auto says = [&](const char* words) { return reason.find(words) != std::string::npos; };
+  if (tls && says("certificate verify failed")) return " (--ca-file names the authorities to trust)";
+  if (tls && says("handshake failed")) return " (a target without TLS is grpc://)";
+  if (!tls && (says("Socket closed") || says("SETTINGS"))) return " (a target with TLS is grpcs://)";
+  return "";
+}
+
 std::string_view Trailer(const grpc::ClientContext& context, const char* name) {
   const auto& trailers = context.GetServerTrailingMetadata();
   const auto it = trailers.find(name);
@@ -163,6 +172,11 @@ struct KserveProtocol {
   static void Read(const Response& response, const GrpcTarget&, const Work& work, Reply* reply) {
     if (response.raw_output_contents_size() > 0) {
       const std::string& bytes = response.raw_output_contents(0);
+      if (bytes.size() % sizeof(float) != 0) {
+        reply->outcome = Outcome::kGarbage;
+        reply->detail = fmt::format("{} bytes of FP32 scores", bytes.size());
+        return;
+      }
       reply->scores.resize(bytes.size() / sizeof(float));
       std::memcpy(reply->scores.data(), bytes.data(), reply->scores.size() * sizeof(float));
     } else if (response.outputs_size() > 0) {
@@ -234,11 +248,17 @@ class GrpcClient final : public Client {
       ReadServerTiming(Trailer(call->context, "server-timing"), &reply);
       const double pushback_ms = NonNegative(Trailer(call->context, "grpc-retry-pushback-ms"));
       if (pushback_ms >= 0) reply.retry_after_s = pushback_ms / 1000;
-      if (reply.outcome == Outcome::kOk)
+      const std::string& reason = call->status.error_message();
+      if (reply.outcome != Outcome::kOk) {
+        reply.detail = fmt::format("{}: {}", CodeText(call->status.error_code()), reason);
+        if (reply.outcome == Outcome::kUnreachable)
+          reply.detail += WayOut(reason, target_.authorities.has_value());
+      } else if (ok) {
         Protocol::Read(call->response, target_, call->work, &reply);
-      else
-        reply.detail =
-            fmt::format("{}: {}", CodeText(call->status.error_code()), call->status.error_message());
+      } else {
+        reply.outcome = Outcome::kGarbage;
+        reply.detail = "the reply is not a message of the protocol";
+      }
       call->done(std::move(reply));
     }
   }

@@ -253,22 +253,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """Answers every POST with the status and body of its path."""
 
     protocol_version = "HTTP/1.1"
-    replies = {
-        "/garbage/rerank": (200, b"<html>"),
-        "/count/rerank": (200, b"[]"),
-        "/nan/rerank": (200, b'[{"index":0,"score":NaN}]'),
-        "/500/rerank": (500, b"broke"),
-    }
+    replies = {}
 
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
-        if self.path == "/half/rerank":
-            self.send_response(200)
-            self.send_header("Content-Length", "1000")
-            self.end_headers()
-            self.wfile.write(b'[{"index":0,')
-            self.close_connection = True
-            return
         status, body = self.replies[self.path]
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -277,22 +265,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
-
-
-@pytest.fixture(scope="module")
-def bad_target():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
-
-
-@pytest.mark.parametrize("path, message", [("garbage", "garbage"), ("count", "0 scores for 1 documents"),
-                                           ("nan", "score not finite"), ("500", "HTTP 500: broke"),
-                                           ("half", "connection failed")])  # fmt: skip
-def test_a_target_that_answers_nonsense_is_a_clear_error(rerankd, bad_target, path, message):
-    code, result, errors = load(rerankd, "--target", f"{bad_target}/{path}", "--protocol", "tei", check=False)
-    assert code == 1 and result is None and message in errors
 
 
 @pytest.mark.parametrize("protocol", ["rerankd", "cohere"])
@@ -312,12 +284,6 @@ def test_a_target_that_never_answers_is_a_timeout(rerankd, protocol):
         url = target if protocol == "rerankd" else f"http://{target}"
         code, _, errors = load(rerankd, "--target", url, "--protocol", protocol, "--timeout-ms", 300, check=False)
     assert code == 1 and "timeout" in errors and target in errors
-
-
-def test_a_grpc_target_that_speaks_something_else_is_a_clear_error(rerankd, bad_target):
-    target = bad_target.removeprefix("http://")
-    code, _, errors = load(rerankd, "--target", target, "--protocol", "rerankd", check=False)
-    assert code == 1 and "connection failed" in errors and target in errors
 
 
 def test_a_target_that_goes_away_fails_the_load(rerankd):
