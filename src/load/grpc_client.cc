@@ -1,6 +1,7 @@
 #include "load/grpc_client.h"
 
 #include <fmt/format.h>
+#include <grpc/support/log.h>
 #include <grpcpp/client_context.h>
 #include <grpcpp/completion_queue.h>
 #include <grpcpp/create_channel.h>
@@ -18,6 +19,7 @@
 #include <utility>
 
 #include "base/cpu.h"
+#include "base/log.h"
 #include "inference.grpc.pb.h"
 #include "load/stage_times.h"
 #include "open_inference.grpc.pb.h"
@@ -61,6 +63,9 @@ const char* WayOut(const std::string& reason, bool tls) {
   if (!tls && (says("Socket closed") || says("SETTINGS"))) return " (a target with TLS is grpcs://)";
   return "";
 }
+
+// The library's own lines say what the outcomes say.
+void LogGrpc(gpr_log_func_args* args) { Log(LogLevel::kDebug, "grpc", {{"message", args->message}}); }
 
 std::string_view Trailer(const grpc::ClientContext& context, const char* name) {
   const auto& trailers = context.GetServerTrailingMetadata();
@@ -277,6 +282,8 @@ class GrpcClient final : public Client {
 
 Result<std::unique_ptr<Client>> MakeGrpcClient(std::string_view protocol, const GrpcTarget& target,
                                                const Workload& workload) {
+  static std::once_flag log_is_set;
+  std::call_once(log_is_set, [] { gpr_set_log_function(LogGrpc); });
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);
   arguments.SetInt("grpc.enable_http_proxy", 0);

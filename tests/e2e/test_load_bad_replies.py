@@ -200,6 +200,28 @@ def test_half_replies_over_grpc(rerankd, protocol):
         target.close()
 
 
+def test_an_address_of_ipv6_is_written_in_brackets(rerankd, http_target):
+    """In the Host header (RFC 9110) and in errors. The reply is bad only so that one request is enough."""
+    hosts = []
+
+    class Six(http.server.ThreadingHTTPServer):
+        address_family = socket.AF_INET6
+
+    class Handler(http_target.RequestHandlerClass):
+        def do_POST(self):
+            hosts.append(self.headers["Host"])
+            super().do_POST()
+
+    with Six(("::1", 0), Handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        authority = f"[::1]:{running.server_port}"
+        running.reply = (500, None, b"broke")
+        fails(rerankd, f"http://{authority}", "tei", "HTTP 500")
+        running.shutdown()
+    assert hosts == [authority]
+    fails(rerankd, f"http://{authority}", "tei", f"{authority}: Connection refused")
+
+
 def test_a_grpc_target_that_speaks_http_is_a_failed_connection(rerankd, http_target):
     target = http_target.url.removeprefix("http://")
     fails(rerankd, target, "rerankd", "connection failed", target)

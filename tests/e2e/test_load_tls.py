@@ -115,6 +115,7 @@ def test_a_certificate_of_another_authority_is_not_trusted(rerankd, server, stra
     code, result, errors = load(rerankd, "--target", url(server, kind), "--protocol", protocol, "--ca-file", stranger.pem,
                                 "--api-key-file", key)  # fmt: skip
     assert code == 1 and result is None and reason in errors and "--ca-file" in errors and "127.0.0.1" in errors
+    assert errors.startswith("rerankd: ") and errors.count("\n") == 1, errors  # nothing of a library's own log
 
 
 @pytest.mark.parametrize("kind, protocol, reason", [("https", "tei", "hostname mismatch"), ("grpcs", "rerankd", "is not in peer certificate")])
@@ -140,6 +141,14 @@ def test_tls_to_a_plain_port_names_the_way(rerankd, authority, kind, protocol):
         code, result, errors = load(rerankd, "--target", url(server, kind + "s"), "--protocol", protocol, "--ca-file", authority.pem,
                                     "--timeout-ms", 5000)  # fmt: skip
     assert code == 1 and result is None and f"{kind}://" in errors and "connection failed" in errors
+
+
+@pytest.mark.parametrize("kind, protocol", [("https", "tei"), ("grpcs", "rerankd")])
+def test_a_target_that_never_shakes_hands_is_a_timeout(rerankd, authority, kind, protocol):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        target = f"{kind}://127.0.0.1:{silent.getsockname()[1]}"
+        code, _, errors = load(rerankd, "--target", target, "--protocol", protocol, "--ca-file", authority.pem, "--timeout-ms", 300)
+    assert code == 1 and "timeout" in errors and target in errors
 
 
 @pytest.mark.parametrize("kind, protocol", [("https", "tei"), ("grpcs", "rerankd")])
