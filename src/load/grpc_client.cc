@@ -1,6 +1,7 @@
 #include "load/grpc_client.h"
 
 #include <fmt/format.h>
+#include <grpc/support/log.h>
 #include <grpcpp/client_context.h>
 #include <grpcpp/completion_queue.h>
 #include <grpcpp/create_channel.h>
@@ -18,6 +19,7 @@
 #include <utility>
 
 #include "base/cpu.h"
+#include "base/log.h"
 #include "inference.grpc.pb.h"
 #include "load/stage_times.h"
 #include "open_inference.grpc.pb.h"
@@ -52,6 +54,18 @@ Outcome OutcomeOf(grpc::StatusCode code) {
       return Outcome::kError;
   }
 }
+
+// What an unreachable target may need; empty = nothing that is known.
+const char* WayOut(const std::string& reason, bool tls) {
+  const auto says = [&](const char* words) { return reason.find(words) != std::string::npos; };
+  if (tls && says("certificate verify failed")) return " (--ca-file names the authorities to trust)";
+  if (tls && says("handshake failed")) return " (a target without TLS is grpc://)";
+  if (!tls && (says("Socket closed") || says("SETTINGS"))) return " (a target with TLS is grpcs://)";
+  return "";
+}
+
+// The library's own lines say what the outcomes say.
+void LogGrpc(gpr_log_func_args* args) { Log(LogLevel::kDebug, "grpc", {{"message", args->message}}); }
 
 std::string_view Trailer(const grpc::ClientContext& context, const char* name) {
   const auto& trailers = context.GetServerTrailingMetadata();
@@ -239,11 +253,17 @@ class GrpcClient final : public Client {
       ReadServerTiming(Trailer(call->context, "server-timing"), &reply);
       const double pushback_ms = NonNegative(Trailer(call->context, "grpc-retry-pushback-ms"));
       if (pushback_ms >= 0) reply.retry_after_s = pushback_ms / 1000;
-      if (reply.outcome == Outcome::kOk)
+      const std::string& reason = call->status.error_message();
+      if (reply.outcome != Outcome::kOk) {
+        reply.detail = fmt::format("{}: {}", CodeText(call->status.error_code()), reason);
+        if (reply.outcome == Outcome::kUnreachable)
+          reply.detail += WayOut(reason, target_.authorities.has_value());
+      } else if (ok) {
         Protocol::Read(call->response, target_, call->work, &reply);
-      else
-        reply.detail =
-            fmt::format("{}: {}", CodeText(call->status.error_code()), call->status.error_message());
+      } else {
+        reply.outcome = Outcome::kGarbage;
+        reply.detail = "the reply is not a message of the protocol";
+      }
       call->done(std::move(reply));
     }
   }
@@ -262,6 +282,8 @@ class GrpcClient final : public Client {
 
 Result<std::unique_ptr<Client>> MakeGrpcClient(std::string_view protocol, const GrpcTarget& target,
                                                const Workload& workload) {
+  static std::once_flag log_is_set;
+  std::call_once(log_is_set, [] { gpr_set_log_function(LogGrpc); });
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);
   arguments.SetInt("grpc.enable_http_proxy", 0);

@@ -109,9 +109,9 @@ struct Address {
 struct HttpClient::Impl {
   Impl(HttpTarget t, std::unique_ptr<HttpDialect> d) : target(std::move(t)), dialect(std::move(d)) {
     head = fmt::format(
-        "POST {}{} HTTP/1.1\r\nHost: {}:{}\r\nContent-Type: application/json\r\nAccept: "
+        "POST {}{} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nAccept: "
         "application/json\r\n",
-        target.prefix, dialect->path(), target.host, target.port);
+        target.prefix, dialect->path(), Authority());
     if (!target.api_key.empty()) head += fmt::format("Authorization: Bearer {}\r\n", target.api_key);
     head += "Content-Length: ";
   }
@@ -121,13 +121,18 @@ struct HttpClient::Impl {
       for (Slot& slot : *slots) Close(slot);
   }
 
+  // "host:port", "[::1]:port".
+  std::string Authority() const {
+    const bool is_ipv6 = target.host.find(':') != std::string::npos;
+    return (is_ipv6 ? '[' + target.host + ']' : target.host) + ':' + target.port;
+  }
+
   Status Resolve() {
     addrinfo hints{};
     hints.ai_socktype = SOCK_STREAM;
     addrinfo* found = nullptr;
     const int error = getaddrinfo(target.host.c_str(), target.port.c_str(), &hints, &found);
-    if (error != 0)
-      return Unavailable(fmt::format("{}:{}: {}", target.host, target.port, gai_strerror(error)));
+    if (error != 0) return Unavailable(fmt::format("{}: {}", Authority(), gai_strerror(error)));
     for (const addrinfo* a = found; a != nullptr; a = a->ai_next) {
       addresses.push_back({{}, a->ai_addrlen});
       std::memcpy(&addresses.back().bytes, a->ai_addr, a->ai_addrlen);
@@ -291,12 +296,12 @@ struct HttpClient::Impl {
 
   // Is told from RunUntil: this may be within Send.
   void Broken(Slot& slot, const std::string& why, Outcome outcome = Outcome::kUnreachable) {
-    Close(slot);
     slot.state = Slot::State::kBroken;
     slot.failure = {};
     slot.failure.received = std::chrono::steady_clock::now();
     slot.failure.outcome = outcome;
-    slot.failure.detail = fmt::format("{}:{}: {}", target.host, target.port, why);
+    slot.failure.detail = fmt::format("{}: {}", Authority(), why);
+    Close(slot);  // only now: `why` may be its session's
     broken.push_back(&slot);
   }
 

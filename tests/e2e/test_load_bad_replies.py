@@ -139,8 +139,8 @@ def test_bad_replies_over_grpc(rerankd, grpc_target, messages, protocol):
         (grpc_body(messages, protocol, [0.5]), "wrong number of scores", "1 scores for 2 pairs"),
         (grpc_body(messages, protocol, [0.5] * 3), "wrong number of scores", "3 scores for 2 pairs"),
         (b"", "wrong number of scores", "0 scores for 2 pairs"),
-        (b"\xff" * 40, "error", "INTERNAL"),  # no message of this protocol
-        (grpc_body(messages, protocol, [0.5, 0.25])[:-1], "error", "INTERNAL"),
+        (b"\xff" * 40, "garbage", "not a message of the protocol"),
+        (grpc_body(messages, protocol, [0.5, 0.25])[:-1], "garbage", "not a message of the protocol"),
         ((grpc.StatusCode.INTERNAL, "broke"), "INTERNAL: broke"),
         ((grpc.StatusCode.UNAVAILABLE, "starting"), "UNAVAILABLE: starting"),
         ((grpc.StatusCode.UNIMPLEMENTED, "not here"), "UNIMPLEMENTED: not here"),
@@ -198,6 +198,28 @@ def test_half_replies_over_grpc(rerankd, protocol):
         target = HalfTarget(reply)
         fails(rerankd, target.url, protocol, "connection failed", "UNAVAILABLE")
         target.close()
+
+
+def test_an_address_of_ipv6_is_written_in_brackets(rerankd, http_target):
+    """In the Host header (RFC 9110) and in errors. The reply is bad only so that one request is enough."""
+    hosts = []
+
+    class Six(http.server.ThreadingHTTPServer):
+        address_family = socket.AF_INET6
+
+    class Handler(http_target.RequestHandlerClass):
+        def do_POST(self):
+            hosts.append(self.headers["Host"])
+            super().do_POST()
+
+    with Six(("::1", 0), Handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        authority = f"[::1]:{running.server_port}"
+        running.reply = (500, None, b"broke")
+        fails(rerankd, f"http://{authority}", "tei", "HTTP 500")
+        running.shutdown()
+    assert hosts == [authority]
+    fails(rerankd, f"http://{authority}", "tei", f"{authority}: Connection refused")
 
 
 def test_a_grpc_target_that_speaks_http_is_a_failed_connection(rerankd, http_target):

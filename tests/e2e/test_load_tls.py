@@ -1,8 +1,8 @@
 """`rerankd load` over TLS: every protocol, and what it says of targets that it must not trust."""
 import json
 import os
-import ssl
 import socket
+import ssl
 import subprocess
 import threading
 
@@ -87,7 +87,8 @@ def url(server, kind, host="127.0.0.1"):
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_every_protocol_is_spoken_over_tls(rerankd, server, authority, key, kind, protocol, host):
     code, result, errors = load(rerankd, "--target", url(server, kind, host), "--protocol", protocol, "--ca-file", authority.pem,
-                                "--api-key-file", key, "--requests", 30, "--concurrency", 3, "--docs-per-request", 40)  # fmt: skip
+                                "--api-key-file", key, "--requests", 30, "--concurrency", 3, "--docs-per-request", 40,
+                                "--model", server.match.group(3))  # fmt: skip
     assert code == 0, errors
     assert result["requests"] == {"sent": 30, "ok": 30, "failed": 0} and result["client"]["peak_in_flight"] == 3
     assert result["stages_ms"]["inference"]["count"] == 30
@@ -114,9 +115,10 @@ def test_a_certificate_of_another_authority_is_not_trusted(rerankd, server, stra
     code, result, errors = load(rerankd, "--target", url(server, kind), "--protocol", protocol, "--ca-file", stranger.pem,
                                 "--api-key-file", key)  # fmt: skip
     assert code == 1 and result is None and reason in errors and "--ca-file" in errors and "127.0.0.1" in errors
+    assert errors.startswith("rerankd: ") and errors.count("\n") == 1, errors  # nothing of a library's own log
 
 
-@pytest.mark.parametrize("kind, protocol, reason", [("https", "tei", "hostname mismatch"), ("grpcs", "rerankd", "Hostname")])
+@pytest.mark.parametrize("kind, protocol, reason", [("https", "tei", "hostname mismatch"), ("grpcs", "rerankd", "is not in peer certificate")])
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 def test_a_certificate_of_another_name_is_not_trusted(rerankd, authority, kind, protocol, reason, host):
     cert, private = authority.certificate("other", "DNS:other.example,IP:127.0.0.9")
@@ -139,6 +141,14 @@ def test_tls_to_a_plain_port_names_the_way(rerankd, authority, kind, protocol):
         code, result, errors = load(rerankd, "--target", url(server, kind + "s"), "--protocol", protocol, "--ca-file", authority.pem,
                                     "--timeout-ms", 5000)  # fmt: skip
     assert code == 1 and result is None and f"{kind}://" in errors and "connection failed" in errors
+
+
+@pytest.mark.parametrize("kind, protocol", [("https", "tei"), ("grpcs", "rerankd")])
+def test_a_target_that_never_shakes_hands_is_a_timeout(rerankd, authority, kind, protocol):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        target = f"{kind}://127.0.0.1:{silent.getsockname()[1]}"
+        code, _, errors = load(rerankd, "--target", target, "--protocol", protocol, "--ca-file", authority.pem, "--timeout-ms", 300)
+    assert code == 1 and "timeout" in errors and target in errors
 
 
 @pytest.mark.parametrize("kind, protocol", [("https", "tei"), ("grpcs", "rerankd")])

@@ -146,7 +146,7 @@ export class Chart {
     const parts = this.spec.lines.map((line, i) => {
       const value = this.data[i]?.[at] ?? null;
       const text = value === null ? '–' : number(value, this.spec.digits);
-      return this.spec.lines.length > 1 ? `${line.label} ${text}` : text;
+      return this.spec.lines.length > 1 || this.spec.chosen ? `${line.label} ${text}` : text;
     });
     while (this.values.children.length < parts.length) {
       this.values.append(element('span', `value line-${(this.values.children.length % kColors.length) + 1}`));

@@ -191,7 +191,7 @@ TEST_F(ReferenceMetricsTest, ResetForgetsEverything) {
   EXPECT_EQ(s.workers[0].requests, 1);
 }
 
-const ServerIdentity kIdentity = {"06a", "concurrency", "native", "cpu", "full", "default", {}};
+const ServerIdentity kIdentity = {"06a", "concurrency", "native", "cpu", "full", "default", {"default"}, {}};
 
 std::vector<std::string> Keys(const nlohmann::ordered_json& json) {
   std::vector<std::string> keys;
@@ -234,6 +234,22 @@ TEST_F(ReferenceMetricsTest, JsonHasEveryKeyOfTheReferenceSystem) {
   EXPECT_EQ(json["rerankd"]["tokens"]["padding_waste_ratio"], 0.0);  // nothing padded was computed
   EXPECT_TRUE(json["history"]["throughput"][0].is_number_integer());
   EXPECT_EQ(json["rerankd"]["history"]["model_queue_size"].size(), json["history"]["timestamps"].size());
+}
+
+TEST_F(ReferenceMetricsTest, InstancesAndTheirWorkersNameTheirModel) {
+  ServerIdentity identity = kIdentity;
+  identity.models = {"default", "other"};
+  identity.instances.resize(2);
+  for (int i : {0, 1}) identity.instances[static_cast<size_t>(i)].id = i;
+  identity.instances[1].model = 1;
+  EngineStats engine;
+  engine.workers.resize(3);
+  engine.workers[1].instance = engine.workers[2].instance = 1;
+  const auto json = nlohmann::json::parse(DashboardJson(identity, metrics_.Snapshot(), engine, 0));
+  EXPECT_EQ(json["server"]["instances"][0]["model"], "default");
+  EXPECT_EQ(json["server"]["instances"][1]["model"], "other");
+  EXPECT_EQ(json["rerankd"]["workers"][0]["model"], "default");
+  EXPECT_EQ(json["rerankd"]["workers"][2]["model"], "other");
 }
 
 TEST(CpuMeter, GivesCpuTimeOverWallTimeSinceTheLastReading) {
