@@ -34,15 +34,16 @@ Status MakeFolder(const std::string& path) {
 
 Status Held(const std::string& folder, const std::string& lock_path) {
   const auto pid = ReadFile(lock_path);
-  return FailedPrecondition(
-      fmt::format("the results folder {} is in use by another `rerankd experiment run` (pid {}): wait for it, or "
-                  "write to another folder with --out",
-                  folder, pid.ok() && !pid->empty() ? *pid : "not known"));
+  return FailedPrecondition(fmt::format(
+      "the results folder {} is in use by another `rerankd experiment run` (pid {}): wait for it, or "
+      "write to another folder with --out",
+      folder, pid.ok() && !pid->empty() ? *pid : "not known"));
 }
 
 // Whether `path` is still the file behind `fd`: its last holder removed it, perhaps after we opened it.
 bool IsAt(const std::string& path, int fd) {
-  struct stat at_path {}, open {};
+  struct stat at_path {
+  }, open{};
   return ::stat(path.c_str(), &at_path) == 0 && ::fstat(fd, &open) == 0 && at_path.st_ino == open.st_ino;
 }
 
