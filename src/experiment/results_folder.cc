@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "base/file.h"
@@ -55,7 +55,8 @@ Result<ResultsFolder> ResultsFolder::Take(const std::string& path) {
   while (true) {
     const int fd = ::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0)
-      return InvalidArgument(fmt::format("cannot create the lock {}: {}", lock_path, std::strerror(errno)));
+      return InvalidArgument(
+          fmt::format("cannot create the lock {}: {}", lock_path, std::generic_category().message(errno)));
     if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
       const int reason = errno;
       ::close(fd);
@@ -70,7 +71,8 @@ Result<ResultsFolder> ResultsFolder::Take(const std::string& path) {
     ResultsFolder folder(lock_path, fd);
     const std::string pid = std::to_string(::getpid());
     if (::ftruncate(fd, 0) != 0 || ::write(fd, pid.data(), pid.size()) < 0)
-      return InvalidArgument(fmt::format("cannot write the lock {}: {}", lock_path, std::strerror(errno)));
+      return InvalidArgument(
+          fmt::format("cannot write the lock {}: {}", lock_path, std::generic_category().message(errno)));
     return folder;
   }
 }
