@@ -280,13 +280,15 @@ TEST(Conditions, LoadsAndOtherJsonAreComparedToo) {
       text += fmt::format("{}: {} / {}\n", d.name, d.a, d.b);
     return text;
   };
-  EXPECT_EQ(differences(R"({"format": "rerankd-load", "partial": false, "model": "m", "protocol": "tei", "target": "a",
+  EXPECT_EQ(
+      differences(
+          R"({"format": "rerankd-load", "partial": false, "model": "m", "protocol": "tei", "target": "a",
                             "data": {"name": "x", "sha256": "ab", "pairs": 5}, "load": {"mode": "closed",
                             "concurrency": 4}, "machine": {"cpu": "one", "cores": 2}})",
-                        R"({"format": "rerankd-load", "partial": true, "model": "n", "protocol": "tei", "target": "b",
+          R"({"format": "rerankd-load", "partial": true, "model": "n", "protocol": "tei", "target": "b",
                             "data": {"name": "y", "sha256": "cd", "pairs": 5}, "load": {"mode": "closed",
                             "concurrency": 8}, "machine": {"cpu": "one", "cores": 2}})"),
-            "partial: false / true\nmodel: m / n\nload.concurrency: 4 / 8\ndata.sha256: ab / cd\n");
+      "partial: false / true\nmodel: m / n\nload.concurrency: 4 / 8\ndata.sha256: ab / cd\n");
   EXPECT_EQ(differences(R"({"format": "rerankd-max-rate", "arrivals": "poisson", "slo": {"p99_ms": 100},
                             "best": {"machine": {"cpu": "one"}}})",
                         R"({"format": "rerankd-max-rate", "arrivals": "constant", "slo": {"p99_ms": 50},

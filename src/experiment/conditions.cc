@@ -61,8 +61,8 @@ void AddRun(const RunRecord& run, std::vector<Condition>* conditions) {
   add("model files", run.model_sha256.empty() ? "" : "sha256 " + run.model_sha256);
   add("instances", fmt::format("{}", fmt::join(run.instances, "; ")));
   if (run.quality)
-    add("ranked data", fmt::format("{}, {} queries, {} pairs", run.quality->data, run.quality->queries,
-                                   run.quality->pairs));
+    add("ranked data",
+        fmt::format("{}, {} queries, {} pairs", run.quality->data, run.quality->queries, run.quality->pairs));
   AddSettings(run, conditions);
 }
 

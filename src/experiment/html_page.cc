@@ -19,8 +19,8 @@ h1{font-size:1.6rem;margin:.5rem 0}h2{font-size:1.2rem;margin:1.6rem 0 .4rem;bor
 h3{font-size:1rem;margin:1rem 0 .3rem}.soft{color:var(--soft)}
 table{border-collapse:collapse;display:block;overflow-x:auto;font-variant-numeric:tabular-nums;font-size:.9rem}
 th,td{padding:.2rem .6rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
-th:first-child,td:first-child{text-align:left}.text td{text-align:left;white-space:normal}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,480px),1fr));gap:1rem}
+th:first-child,td:first-child{text-align:left}.text td{text-align:left;white-space:normal}.text td:first-child{white-space:nowrap}
+.charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,480px),1fr));gap:1rem}
 figure{margin:0;break-inside:avoid}figcaption{font-weight:600;font-size:.9rem}svg{width:100%;height:auto}
 svg text{fill:var(--soft);font:11px system-ui,sans-serif}.grid{stroke:var(--line)}
 .line,.bar-end{fill:none;stroke-width:1.8;stroke:currentColor}circle,g rect{fill:currentColor}.bar-end{stroke-width:1}

@@ -72,7 +72,8 @@ std::string DeviceTable(const RunRecord& run, const ServerMetrics& metrics) {
   rows += HistoryRow(metrics, "Memory of the models (MB)", "gpu_memory_mb");
   rows += HistoryRow(metrics, "Busy with inference in the last second (%)", "gpu_utilization_pct");
   if (rows.empty()) return "";
-  std::string html = fmt::format("<table><tr><th>{} on {}</th>", EscapeHtml(run.backend), EscapeHtml(run.device));
+  std::string html =
+      fmt::format("<table><tr><th>{} on {}</th>", EscapeHtml(run.backend), EscapeHtml(run.device));
   for (const char* head : {"Average", "Min", "P50", "P95", "Max"}) html += fmt::format("<th>{}</th>", head);
   html += "</tr>\n" + rows + "</table>\n";
   if (metrics.worker_utilization_pct < 0) return html;
@@ -128,7 +129,8 @@ std::string TokenSection(const RunRecord& run, const ServerMetrics& metrics) {
                         metrics.peak_multiply_adds_per_s / 1e9);
   if (metrics.padded_waste_pct >= 0)
     html += fmt::format(
-        "<p>Padding waste is what this server really wasted, weighted by tokens. Padding every request to its "
+        "<p>Padding waste is what this server really wasted, weighted by tokens. Padding every request to "
+        "its "
         "longest pair would have wasted {:.1f} % (mean of requests).</p>\n",
         metrics.padded_waste_pct);
   return html + "<div class=\"charts\">\n" + TokenChart(run) + "</div>\n";

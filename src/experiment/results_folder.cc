@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "base/file.h"
@@ -34,15 +34,16 @@ Status MakeFolder(const std::string& path) {
 
 Status Held(const std::string& folder, const std::string& lock_path) {
   const auto pid = ReadFile(lock_path);
-  return FailedPrecondition(
-      fmt::format("the results folder {} is in use by another `rerankd experiment run` (pid {}): wait for it, or "
-                  "write to another folder with --out",
-                  folder, pid.ok() && !pid->empty() ? *pid : "not known"));
+  return FailedPrecondition(fmt::format(
+      "the results folder {} is in use by another `rerankd experiment run` (pid {}): wait for it, or "
+      "write to another folder with --out",
+      folder, pid.ok() && !pid->empty() ? *pid : "not known"));
 }
 
 // Whether `path` is still the file behind `fd`: its last holder removed it, perhaps after we opened it.
 bool IsAt(const std::string& path, int fd) {
-  struct stat at_path {}, open {};
+  struct stat at_path {
+  }, open{};
   return ::stat(path.c_str(), &at_path) == 0 && ::fstat(fd, &open) == 0 && at_path.st_ino == open.st_ino;
 }
 
@@ -54,7 +55,8 @@ Result<ResultsFolder> ResultsFolder::Take(const std::string& path) {
   while (true) {
     const int fd = ::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0)
-      return InvalidArgument(fmt::format("cannot create the lock {}: {}", lock_path, std::strerror(errno)));
+      return InvalidArgument(
+          fmt::format("cannot create the lock {}: {}", lock_path, std::generic_category().message(errno)));
     if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
       const int reason = errno;
       ::close(fd);
@@ -69,7 +71,8 @@ Result<ResultsFolder> ResultsFolder::Take(const std::string& path) {
     ResultsFolder folder(lock_path, fd);
     const std::string pid = std::to_string(::getpid());
     if (::ftruncate(fd, 0) != 0 || ::write(fd, pid.data(), pid.size()) < 0)
-      return InvalidArgument(fmt::format("cannot write the lock {}: {}", lock_path, std::strerror(errno)));
+      return InvalidArgument(
+          fmt::format("cannot write the lock {}: {}", lock_path, std::generic_category().message(errno)));
     return folder;
   }
 }

@@ -10,9 +10,9 @@ namespace {
 
 constexpr double kWidth = 560, kHeight = 260;
 constexpr double kLeft = 64, kRight = 12, kTop = 30, kBottom = 44;
-constexpr double kLegendRow = 16, kLegendChar = 6.5, kSample = 24;  // pixels
+constexpr double kLegendRow = 16, kLegendChar = 6.5, kSample = 24, kSquare = 10;  // pixels
 constexpr size_t kColours = 8;
-constexpr size_t kMostDots = 24;  // of a line; more would hide its pattern
+constexpr size_t kMostDots = 24;  // of the longest line; more would hide its pattern
 constexpr int kTicks = 5;
 
 struct Range {
@@ -121,14 +121,14 @@ std::string Dots(const Scale& scale, const ChartSeries& series, double radius) {
   return svg;
 }
 
-std::string Line(const Scale& scale, const ChartSeries& series) {
+std::string Line(const Scale& scale, const ChartSeries& series, bool dots) {
   std::string path;
   for (const ChartPoint& p : series.points)
     if (Finite(p))
       path += fmt::format("{}{:.1f} {:.1f}", path.empty() ? "M" : "L", scale.X(p.x), scale.Y(p.y));
-  const std::string dots = series.points.size() <= kMostDots ? Dots(scale, series, 2.5) : "";
   const std::string title = series.name.empty() ? "" : "<title>" + EscapeHtml(series.name) + "</title>";
-  return fmt::format("<path class=\"line\" d=\"{}\">{}</path>{}", path, title, dots);
+  return fmt::format("<path class=\"line\" d=\"{}\">{}</path>{}", path, title,
+                     dots ? Dots(scale, series, 2.5) : "");
 }
 
 std::string Bars(const Scale& scale, const ChartSeries& series, std::vector<double>* base) {
@@ -149,10 +149,12 @@ std::string Bars(const Scale& scale, const ChartSeries& series, std::vector<doub
 std::string Body(const Chart& chart, const Scale& scale) {
   std::string svg;
   std::vector<double> base(chart.categories.size());
+  const bool dots = std::all_of(chart.series.begin(), chart.series.end(),
+                                [](const ChartSeries& each) { return each.points.size() <= kMostDots; });
   for (size_t i = 0; i < chart.series.size(); ++i) {
     const ChartSeries& series = chart.series[i];
     svg += fmt::format("<g class=\"{}\">", ClassOf(i));
-    if (chart.kind == Chart::Kind::kLines) svg += Line(scale, series);
+    if (chart.kind == Chart::Kind::kLines) svg += Line(scale, series, dots);
     if (chart.kind == Chart::Kind::kPoints) svg += Dots(scale, series, 1.6);
     if (chart.kind == Chart::Kind::kStackedBars) svg += Bars(scale, series, &base);
     svg += "</g>";
@@ -165,23 +167,24 @@ std::string Sample(const Chart& chart, size_t series, double x, double y) {
   if (chart.kind == Chart::Kind::kLines)
     return fmt::format("<g class=\"{}\"><path class=\"line\" d=\"M{:.1f} {:.1f}h{}\"/></g>", ClassOf(series),
                        x, y - 4, kSample);
-  return fmt::format("<g class=\"{}\"><rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"10\" height=\"10\"/></g>",
-                     ClassOf(series), x, y - 9);
+  return fmt::format("<g class=\"{0}\"><rect x=\"{1:.1f}\" y=\"{2:.1f}\" width=\"{3}\" height=\"{3}\"/></g>",
+                     ClassOf(series), x, y - 9, kSquare);
 }
 
 // Names below the picture, in rows; returns its height too.
 std::pair<std::string, double> Legend(const Chart& chart) {
   if (chart.series.size() < 2) return {"", 0};
   std::string svg;
-  double x = kLeft, y = kHeight + 4;
+  const double sample = chart.kind == Chart::Kind::kLines ? kSample : kSquare;
+  double x = kLeft, y = kHeight + 8;
   for (size_t i = 0; i < chart.series.size(); ++i) {
-    const double width = kSample + 12 + kLegendChar * static_cast<double>(chart.series[i].name.size());
+    const double width = sample + 12 + kLegendChar * static_cast<double>(chart.series[i].name.size());
     if (x > kLeft && x + width > kWidth) {
       x = kLeft;
       y += kLegendRow;
     }
     svg += Sample(chart, i, x, y);
-    svg += Text(x + kSample + 4, y, "start", chart.series[i].name);
+    svg += Text(x + sample + 4, y, "start", chart.series[i].name);
     x += width;
   }
   return {svg, y - kHeight + 10};

@@ -125,7 +125,7 @@ def test_every_colour_and_pattern_of_a_curve_shows(page):
 
 
 def test_what_is_printed_is_longer_by_the_configuration(page):
-    page.emulate_media(media=None, color_scheme=None)
+    page.emulate_media(media="null", color_scheme="null")
     printed = len(page.pdf())
     page.evaluate("document.querySelectorAll('details').forEach(each => each.remove())")
     assert printed > len(page.pdf()) + 500
