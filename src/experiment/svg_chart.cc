@@ -178,7 +178,7 @@ std::pair<std::string, double> Legend(const Chart& chart) {
   const double sample = chart.kind == Chart::Kind::kLines ? kSample : kSquare;
   double x = kLeft, y = kHeight + 8;
   for (size_t i = 0; i < chart.series.size(); ++i) {
-    const double width = sample + 12 + kLegendChar * static_cast<double>(chart.series[i].name.size());
+    const double width = sample + 18 + kLegendChar * static_cast<double>(chart.series[i].name.size());
     if (x > kLeft && x + width > kWidth) {
       x = kLeft;
       y += kLegendRow;
