@@ -20,6 +20,8 @@ Result<std::vector<experiment::Measure>> Read(const std::string& path) {
   RERANKD_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
   auto measures = experiment::ReadMeasures(text);
   if (!measures.ok()) return measures.status().WithContext(path);
+  if (experiment::IsPartial(text))
+    fmt::print(stderr, "warning: {} is partial: its run was interrupted\n", path);
   return measures;
 }
 

@@ -207,6 +207,12 @@ Result<std::vector<Measure>> ReadMeasures(const std::string& json) {
   return measures;
 }
 
+bool IsPartial(const std::string& json) {
+  const Json j = Json::parse(json, nullptr, false);
+  const auto partial = j.is_object() ? j.find("partial") : j.end();
+  return partial != j.end() && partial->is_boolean() && partial->get<bool>();
+}
+
 std::vector<Comparison> Compare(const std::vector<Measure>& a, const std::vector<Measure>& b) {
   std::vector<Comparison> comparisons;
   for (const Measure& m : a) {

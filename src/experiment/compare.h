@@ -23,6 +23,9 @@ struct Measure {
 // kInvalidArgument: not JSON, or it holds no number.
 Result<std::vector<Measure>> ReadMeasures(const std::string& json);
 
+// Whether a result says that it was interrupted.
+bool IsPartial(const std::string& json);
+
 struct Comparison {
   std::string name;
   Measure::Better better = Measure::Better::kNeither;
