@@ -195,7 +195,7 @@ def test_server_cpu_is_measured(rerankd, server):
     assert result["server"]["resident_bytes_after"] > 1_000_000
 
 
-def test_an_interrupt_keeps_what_was_measured(rerankd, server):
+def test_an_interrupt_keeps_what_was_measured(rerankd, server, tmp_path):
     command = [rerankd, "load", "--target", address(server, "tei"), "--protocol", "tei", "--duration", "60", "--warm-up", "0", "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     time.sleep(1)
@@ -204,6 +204,13 @@ def test_an_interrupt_keeps_what_was_measured(rerankd, server):
     assert process.returncode == 130 and "interrupted" in errors
     result = json.loads(out)
     assert result["requests"]["ok"] > 0 and result["partial"] is True
+    _, whole, _ = load(rerankd, "--target", address(server, "tei"), "--protocol", "tei", "--requests", 50)
+    for name, content in [("partial.json", result), ("whole.json", whole)]:
+        (tmp_path / name).write_text(json.dumps(content))
+    compared = subprocess.run([rerankd, "compare", tmp_path / "whole.json", tmp_path / "partial.json"], capture_output=True, text=True,
+                              check=True)  # fmt: skip
+    told = next(line for line in compared.stdout.splitlines() if "partial" in line)
+    assert "WARNING" in compared.stdout and "false" in told and "true" in told
 
 
 def search(rerankd, server, *flags):

@@ -160,13 +160,14 @@ def frame(kind, flags, stream, payload):
 
 
 class HalfTarget:
-    """HTTP/2 by hand: takes a call, begins a reply and closes the connection."""
+    """HTTP/2 by hand: takes a call, begins a reply and, mostly, closes the connection."""
 
     HEADERS = b"\x88" + b"\0\x0ccontent-type\x10application/grpc"  # :status 200
 
-    def __init__(self, reply):
+    def __init__(self, reply, keep=False):
+        """`reply`: bytes for the call on a stream. `keep`: the connection stays open for further calls."""
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._reply = reply
+        self._reply, self._keep, self.calls = reply, keep, 0
         self.url = f"grpc://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._serve, daemon=True).start()
 
@@ -179,13 +180,16 @@ class HalfTarget:
             with connection, connection.makefile("rb") as stream:
                 connection.sendall(frame(4, 0, 0, b""))  # SETTINGS
                 stream.read(24)  # the preface
-                ended = False
-                while not ended and (head := stream.read(9)):
-                    size, kind, flags = int.from_bytes(head[:3], "big"), head[3], head[4]
-                    stream.read(size)
-                    ended = kind == 0 and flags & 1  # DATA with END_STREAM
-                connection.sendall(self._reply)
-                connection.shutdown(socket.SHUT_WR)
+                while head := stream.read(9):
+                    kind, flags, number = head[3], head[4], int.from_bytes(head[5:], "big")
+                    stream.read(int.from_bytes(head[:3], "big"))
+                    if kind != 0 or not flags & 1:  # until DATA with END_STREAM
+                        continue
+                    self.calls += 1
+                    connection.sendall(self._reply(number))
+                    if not self._keep:
+                        connection.shutdown(socket.SHUT_WR)
+                        break
 
     def close(self):
         self._listener.close()
@@ -195,9 +199,17 @@ class HalfTarget:
 def test_half_replies_over_grpc(rerankd, protocol):
     head = frame(1, 4, 1, HalfTarget.HEADERS)
     for reply in [b"", head, head + frame(0, 0, 1, b"\0\0\0\0\x40half a message")]:
-        target = HalfTarget(reply)
+        target = HalfTarget(lambda _, reply=reply: reply)
         fails(rerankd, target.url, protocol, "connection failed", "UNAVAILABLE")
         target.close()
+
+
+def test_a_call_that_was_not_looked_at_is_not_sent_again(rerankd):
+    """GOAWAY with a last stream of 0 says so; gRPC by itself would try anew, hiding the failure."""
+    target = HalfTarget(lambda _: frame(7, 0, 0, struct.pack(">II", 0, 0)), keep=True)
+    fails(rerankd, target.url, "rerankd", "connection failed", "UNAVAILABLE")
+    target.close()
+    assert target.calls == 1
 
 
 def test_an_address_of_ipv6_is_written_in_brackets(rerankd, http_target):
