@@ -54,7 +54,7 @@ def test_a_backend_scores_like_native_or_says_why_it_cannot(rerankd, name):
     done = run(rerankd, "score", "--model", "tiny", "--backend", name, input=PAIRS)
     packages = pathlib.Path(rerankd).parent / "plugins/compiled/tiny"
     if here["devices"] and (name != "compiled" or packages.exists()):
-        expected = run(rerankd, "score", "--model", "tiny", input=PAIRS)
+        expected = run(rerankd, "score", "--model", "tiny", "--precision", "fp32", input=PAIRS)
         scores = [[float(line) for line in out.stdout.split()] for out in (done, expected)]
         assert len(scores[0]) == 2 and scores[0] == pytest.approx(scores[1], abs=1e-4), done.stderr.decode()
     else:

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
+#include <openvino/core/graph_util.hpp>
 #include <openvino/core/model.hpp>
 #include <openvino/op/add.hpp>
 #include <openvino/op/convert.hpp>
