@@ -34,9 +34,8 @@ struct TextLimits {
   OverflowOptions overflow;
 };
 
-// Every dialect takes `max_tokens_per_doc`, `max_tokens_per_query`, `max_chunks_per_doc`, `overflow`, `window`,
-// `stride`. These two read them as well:
-// TEI's `truncate` (absent = the server's way; `overflow` wins over it) and `truncation_direction`.
+// Both read `max_tokens_per_doc`, `max_tokens_per_query`, `max_chunks_per_doc`, `overflow`, `window`,
+// `stride`. TEI's `truncate` (absent = the server's way; `overflow` wins over it) and `truncation_direction`.
 Status ReadTeiLimits(const Json& body, TextLimits* limits);
 // `truncate_prompt_tokens` and `truncation_side`, of the dialects that protect the query.
 Status ReadDocumentLimits(const Json& body, TextLimits* limits);

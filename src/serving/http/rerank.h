@@ -19,7 +19,7 @@ struct RerankCall {
   bool return_documents = false;
   bool raw_scores = false;
   bool return_tokens = false;  // TEI; the others always say tokens and truncation
-  std::string model;  // as asked for
+  std::string model;           // as asked for
   TextLimits limits;
 };
 
