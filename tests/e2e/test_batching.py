@@ -4,7 +4,7 @@ import json
 import pathlib
 import time
 
-from served import Served
+from served import Served, wait_for
 
 BODY = {"query": "what is tea", "texts": ["a drink made from leaves", "a river in the north"]}
 WINDOW = "batching: {{enabled: true, max_batch_size: 4, timeout_ms: {ms}{more}}}\n"
@@ -46,15 +46,21 @@ def test_scores_of_a_sorted_window_return_to_their_own_texts(rerankd):
 
 def test_the_tokenizer_pool_has_its_threads_and_all_of_them_work(rerankd):
     with Served(rerankd, "--backend", "fake", config="tokenizer_pool: {num_workers: 3}\n") as served:
-        tasks = {(task / "comm").read_text().strip(): task for task in pathlib.Path(f"/proc/{served.process.pid}/task").iterdir()}
-        threads = [tasks[f"tokenizer-{i}"] for i in range(3)]
-        assert "tokenizer-3" not in tasks
+
+        def pool():
+            tasks = pathlib.Path(f"/proc/{served.process.pid}/task").iterdir()
+            return [task for task in tasks if (task / "comm").read_text().startswith("tokenizer-")]
+
+        wait_for(lambda: len(pool()) == 3, "not three threads that name themselves")
+        threads = pool()
 
         def worked(task):  # nanoseconds on a core
             return int((task / "schedstat").read_text().split()[0])
 
         before = [worked(task) for task in threads]
         texts = ["a drink made from the leaves of a plant that grows on hills " * 20] * 200
-        for i in range(5):
+        for i in range(100):
             rerank(served, {"query": f"q{i}", "texts": [f"{i} {j} {text}" for j, text in enumerate(texts)]})
-        assert all(worked(task) - start > 1_000_000 for task, start in zip(threads, before)), "a thread did not tokenise"
+            if all(worked(task) - start > 1_000_000 for task, start in zip(threads, before)):
+                return
+        raise AssertionError("a thread did not tokenise")
