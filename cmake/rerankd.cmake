@@ -17,7 +17,7 @@ find_program(RERANKD_CCACHE ccache)
 if(RERANKD_CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER
       ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1
-      CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${RERANKD_CCACHE})
+      CCACHE_SLOPPINESS=pch_defines,time_macros ${RERANKD_CCACHE})
 endif()
 find_program(RERANKD_MOLD mold)
 if(RERANKD_MOLD AND NOT CMAKE_CROSSCOMPILING)  # the cross compiler looks for its own linker

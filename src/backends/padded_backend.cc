@@ -24,7 +24,9 @@ size_t PeakBytes(const ModelConfig& config, int rows, int longest) {
 }
 
 // Engines that run out of memory in the middle end the process (MLX, on a CPU) or give no result ever after
-// (OpenVINO, PyTorch): so they are asked only when it is there. Nothing is touched, which costs microseconds.
+// (OpenVINO, PyTorch): so they are not asked for what a limit of the process (ulimit -v) or the system's rule
+// of overcommitment refuses. Nothing is touched, which costs microseconds, and promises nothing of pages that
+// the system has lent twice.
 bool HasMemory(size_t bytes) {
   if (bytes == 0) return true;
   void* block = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

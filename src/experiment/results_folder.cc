@@ -42,8 +42,8 @@ Status Held(const std::string& folder, const std::string& lock_path) {
 
 // Whether `path` is still the file behind `fd`: its last holder removed it, perhaps after we opened it.
 bool IsAt(const std::string& path, int fd) {
-  struct stat at_path {
-  }, open{};
+  struct stat at_path = {};
+  struct stat open = {};
   return ::stat(path.c_str(), &at_path) == 0 && ::fstat(fd, &open) == 0 && at_path.st_ino == open.st_ino;
 }
 

@@ -90,11 +90,7 @@ def test_a_full_disk_for_stderr_costs_lines_only(rerankd):
                                     "--http-port", str(port), "--grpc-port", "-1", "--access-log", "stderr"], stderr=full)
         try:
             wait_for(lambda: listens(port), "it does not listen")
-            for _ in range(5):
-                with RawClient(("127.0.0.1", port)) as client:
-                    assert client.post("/rerank", BODY)[0] == 200
-            process.terminate()
-            assert process.wait(timeout=30) == 0
+            serves_and_ends(process, port)
         finally:
             process.kill()
 
@@ -102,6 +98,14 @@ def test_a_full_disk_for_stderr_costs_lines_only(rerankd):
 def listens(port):
     with socket.socket() as sock:
         return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+def serves_and_ends(process, port):
+    with RawClient(("127.0.0.1", port)) as client:
+        for _ in range(5):
+            assert client.post("/rerank", BODY)[0] == 200
+    process.terminate()
+    assert process.wait(timeout=30) == 0
 
 
 def test_several_models_are_asked_for_by_name(rerankd):
@@ -149,11 +153,7 @@ def test_it_serves_without_root(rerankd):
                                    stderr=subprocess.PIPE, text=True)  # fmt: skip
         try:
             ready = next((line for line in process.stderr if line.startswith("rerankd ready")), "not ready")
-            port = int(ready.split("http=")[1].split()[0].rsplit(":", 1)[1])
-            with RawClient(("127.0.0.1", port)) as client:
-                assert client.post("/rerank", BODY)[0] == 200
-            process.terminate()
-            assert process.wait(timeout=30) == 0
+            serves_and_ends(process, int(ready.split("http=")[1].split()[0].rsplit(":", 1)[1]))
         finally:
             process.kill()
             process.stderr.close()
