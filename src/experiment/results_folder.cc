@@ -20,16 +20,17 @@ namespace fs = std::filesystem;
 
 constexpr const char* kLock = ".rerankd.lock";
 
-// Also tries to write there: better now than after the first cell.
-Status MakeFolder(const std::string& path) {
+// Whether there was none. Also tries to write there: better now than after the first cell.
+Result<bool> MakeFolder(const std::string& path) {
   std::error_code error;
-  fs::create_directories(path, error);
+  const bool made = fs::create_directories(path, error);
   if (error || !fs::is_directory(path))
     return InvalidArgument(fmt::format("cannot make the results folder {}: {}", path, error.message()));
   const fs::path probe = fs::path(path) / fmt::format(".rerankd_{}", ::getpid());
   const Status status = WriteFileAtomically(probe.string(), "");
   fs::remove(probe, error);
-  return status.WithContext("results folder");
+  if (!status.ok()) return status.WithContext("results folder");
+  return made;
 }
 
 Status Held(const std::string& folder, const std::string& lock_path) {
@@ -50,7 +51,7 @@ bool IsAt(const std::string& path, int fd) {
 }  // namespace
 
 Result<ResultsFolder> ResultsFolder::Take(const std::string& path) {
-  RERANKD_RETURN_IF_ERROR(MakeFolder(path));
+  RERANKD_ASSIGN_OR_RETURN(const bool made, MakeFolder(path));
   const std::string lock_path = (fs::path(path) / kLock).string();
   while (true) {
     const int fd = ::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
@@ -62,13 +63,13 @@ Result<ResultsFolder> ResultsFolder::Take(const std::string& path) {
       ::close(fd);
       if (reason == EINTR) continue;
       if (reason == EWOULDBLOCK) return Held(path, lock_path);
-      return ResultsFolder(lock_path, -1);  // a file system without locks: there is nothing to hold
+      return ResultsFolder(lock_path, -1, made);  // a file system without locks: there is nothing to hold
     }
     if (!IsAt(lock_path, fd)) {
       ::close(fd);
       continue;
     }
-    ResultsFolder folder(lock_path, fd);
+    ResultsFolder folder(lock_path, fd, made);
     const std::string pid = std::to_string(::getpid());
     if (::ftruncate(fd, 0) != 0 || ::write(fd, pid.data(), pid.size()) < 0)
       return InvalidArgument(
@@ -78,12 +79,16 @@ Result<ResultsFolder> ResultsFolder::Take(const std::string& path) {
 }
 
 ResultsFolder::ResultsFolder(ResultsFolder&& other) noexcept
-    : lock_path_(std::move(other.lock_path_)), fd_(std::exchange(other.fd_, -1)) {}
+    : lock_path_(std::move(other.lock_path_)),
+      fd_(std::exchange(other.fd_, -1)),
+      made_(std::exchange(other.made_, false)) {}
 
 ResultsFolder::~ResultsFolder() {
-  if (fd_ < 0) return;
-  ::unlink(lock_path_.c_str());  // before the lock is gone: what others open then is a new file
-  ::close(fd_);
+  if (fd_ >= 0) {
+    ::unlink(lock_path_.c_str());  // before the lock is gone: what others open then is a new file
+    ::close(fd_);
+  }
+  if (made_) ::rmdir(fs::path(lock_path_).parent_path().c_str());  // which leaves what is not empty
 }
 
 }  // namespace rerankd::experiment

@@ -339,6 +339,14 @@ TEST_F(ExperimentTest, WrongFilesAreUsageErrorsAndDoNotKeepTheNextFromRunning) {
   EXPECT_THAT(reports_, SizeIs(1));
 }
 
+TEST_F(ExperimentTest, ARunWithoutResultsLeavesNoFolder) {
+  ExperimentOptions options = Options("");
+  options.files = {Write("bad.yaml", "batching: {max_bach_size: 4}\n")};
+  options.run.out += "/new";
+  EXPECT_EQ(Run(options), 2);
+  EXPECT_FALSE(fs::exists(options.run.out));
+}
+
 TEST_F(ExperimentTest, AResultsFolderThatCannotBeMadeIsAnError) {
   ExperimentOptions options = Options("");
   options.run.out = Write("file", "x") + "/out";
