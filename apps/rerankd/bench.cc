@@ -130,7 +130,7 @@ void AddWorkloads(CLI::App* command, BenchFlags* flags) {
   auto* corpus = command->add_option("--corpus", flags->files.corpus, "BEIR corpus.jsonl")->needs(run);
   run->needs(queries)->needs(corpus);
   command->add_option("--pairs", flags->pairs, "about as many pairs of the text [200]; 0 = all")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0, 1 << 30));
   command->add_option("--lengths", flags->lengths, "tokens of pairs of a fixed length [16,32,64,128,256,512]")
       ->delimiter(',')
       ->check(CLI::Range(1, 8192));

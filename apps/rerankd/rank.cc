@@ -176,7 +176,7 @@ void AddRank(CLI::App& app, Action* action) {
       command->add_option("--output", flags->output, "TREC run to write; - = standard output")->needs(run);
   run->needs(queries)->needs(corpus)->needs(output);
   command->add_option("--top-n", flags->top_n, "keep the best N of each query; 0 = all")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0, 1 << 30));
   command->add_option("--activation", flags->activation, "raw logit, or the model's own, sigmoid, softmax")
       ->check(CLI::IsMember({"raw", "model", "sigmoid", "softmax"}));
   command->add_flag("--json", flags->json, "JSON instead of a table")->needs(query);
