@@ -46,27 +46,30 @@ def row(run):
             f"{best['p99']:,.1f} | {tokens} |")  # fmt: skip
 
 
-def markdown(records, command):
+def markdown(records, title, command):
     runs = [(record, run) for record in records for run in record["runs"]]
     measured = [run for _, run in runs if any(not cell["error"] for cell in run["cells"])]
-    skipped = [(record["stem"], run["name"], run["cells"][0]["error"]) for record, run in runs
-               if run["cells"] and all(cell["skipped"] for cell in run["cells"])]  # fmt: skip
+    skipped = {}  # names by reason, which begins with the name of an instance
+    for _, run in runs:
+        if run["cells"] and all(cell["skipped"] for cell in run["cells"]):
+            reason = re.sub(r"^instance [^:]+: ", "", run["cells"][0]["error"])
+            skipped.setdefault(reason, []).append(run["name"])
     failed = [(run["name"], cell["error"]) for _, run in runs for cell in run["cells"] if cell["error"] and not cell["skipped"]]
     environment = records[0]["environment"]
     data, lengths = measured[0]["dataset"], measured[0].get("token_lengths")
-    lines = ["# The catalogue of experiments", "",
+    lines = [f"# {title}", "",
              f"{measured[0]['timestamp'][:10]}; {environment['CPU']}, {environment['Cores']}, {environment['Instruction sets']}, "
              f"{environment['Memory']}; rerankd {environment['rerankd']}. Model `{measured[0]['model']}`, data set {data['name']} "
              f"({data['pairs']} pairs, sha256 {data['sha256'][:16]}…" +
              (f", mean {lengths['mean']:.1f} tokens, P95 {lengths['p95']:.0f}" if lengths else "") + ").", "",
              "```sh", command, "```", "",
-             f"{len(records)} experiments, {len(runs)} servers: {len(measured)} measured, {len(skipped)} skipped, {len(failed)} failed cells. "
+             f"{len(records)} experiments, {len(runs)} servers: {len(measured)} measured, {sum(map(len, skipped.values()))} skipped, {len(failed)} failed cells. "
              "Cells are cut by the time budget. Each row is the fastest cell of one server: pairs a request × requests in flight.", "",
              "| experiment | good cells | pairs/s | at | p50 ms | p99 ms | tokens/s |", "|---|---|---|---|---|---|---|",
              *map(row, measured)]  # fmt: skip
     if skipped:
         lines += ["", "Skipped, as this machine lacks what they ask for:", ""]
-        lines += [f"- {name}: {reason_of(reason)}" for _, name, reason in skipped]
+        lines += [f"- {reason_of(reason)}: {', '.join(names)}" for reason, names in skipped.items()]
     if failed:
         lines += ["", "Failed cells:", ""] + [f"- {name}: {reason_of(reason)}" for name, reason in failed]
     return without_folders("\n".join(lines)) + "\n"
@@ -76,10 +79,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=pathlib.Path)
     parser.add_argument("--command", required=True, help="how the results were made")
+    parser.add_argument("--title", default="The catalogue of experiments")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs/benchmarks/catalogue.md")
     arguments = parser.parse_args()
     records = [json.loads(path.read_text()) for path in sorted(arguments.results.glob("*_results.json"))]
-    arguments.out.write_text(markdown(records, arguments.command))
+    arguments.out.write_text(markdown(records, arguments.title, arguments.command))
 
 
 if __name__ == "__main__":
