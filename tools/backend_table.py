@@ -104,7 +104,7 @@ class Row:
         self.state["details"] = result["backend"]
         self.state.setdefault("pairs_per_s", []).append(samples[0]["pairs_per_s"])
         self.state["pairs"] = pairs
-        return result["machine"]
+        return {name: value for name, value in result["machine"].items() if name != "Command"}
 
     def cells(self):
         s = self.state
@@ -157,7 +157,7 @@ def measure(rows, state):
 def table(args, rows, state):
     head = ["backend", "pairs/s: median (range)", "max difference", "rms difference", "Spearman", "nDCG@10", "what ran"]
     lines = [" | ".join(head), " | ".join("---" for _ in head), *(" | ".join(row.cells()) for row in rows)]
-    facts = "\n".join(f"- {name}: {value}" for name, value in state.get("machine", {}).items() if name != "Command")
+    facts = "\n".join(f"- {name}: {value}" for name, value in state.get("machine", {}).items())
     rounds = max((len(row.state.get("pairs_per_s", [])) for row in rows), default=0)
     text = "/".join(pathlib.Path(args.data).parts[-2:]) if args.data else "the bundled pairs"
     return (
