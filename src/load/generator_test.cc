@@ -285,6 +285,7 @@ TEST(Spread, IntervalsAreStudents) {
   ASSERT_TRUE(interval);
   EXPECT_NEAR(interval->mean, 10, 1e-12);
   EXPECT_NEAR(interval->high - interval->mean, 4.303 / std::sqrt(3), 1e-9);
+  EXPECT_EQ(IntervalOfMean(std::vector<double>{1, 10, 100})->low, 0) << "no rate is negative";
   EXPECT_FALSE(IntervalOfMean(std::vector<double>{1, 2}));
   EXPECT_NEAR(Student975(1000), 1.962, 0.001);
 }

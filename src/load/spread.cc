@@ -41,7 +41,7 @@ std::optional<MeanInterval> IntervalOfMean(std::span<const double> values) {
   if (values.size() < kFewestRepeats) return std::nullopt;
   const Moments moments = MomentsOf(values);
   const double reach = Student975(values.size() - 1) * moments.error;
-  return MeanInterval{moments.mean, moments.mean - reach, moments.mean + reach};
+  return MeanInterval{moments.mean, std::max(moments.mean - reach, 0.0), moments.mean + reach};
 }
 
 double Median(std::vector<double> values) {

@@ -16,7 +16,8 @@ double Student975(size_t degrees);
 struct MeanInterval {
   double mean = 0, low = 0, high = 0;
 };
-// The mean with a 95 % interval, Student's t; nothing for fewer than kFewestRepeats values.
+// The mean of rates or times with a 95 % interval, Student's t, that ends at 0 as they do; nothing for fewer
+// than kFewestRepeats values.
 std::optional<MeanInterval> IntervalOfMean(std::span<const double> values);
 
 double Median(std::vector<double> values);  // of the middle two where their number is even; 0 if empty
