@@ -153,7 +153,8 @@ def test_repeats_have_arrivals_of_their_own_intervals_and_one_log(rerankd, serve
         values, (low, high) = result["repeats"][number]["values"], result["repeats"][number]["interval"]
         mean, spread = statistics.mean(values), statistics.stdev(values)
         assert len(values) == 3 and result["repeats"][number]["mean"] == pytest.approx(mean)
-        assert (high - low) / 2 == pytest.approx(4.303 * spread / math.sqrt(3), rel=1e-3, abs=1e-9)
+        assert high - mean == pytest.approx(4.303 * spread / math.sqrt(3), rel=1e-3, abs=1e-9)
+        assert low == pytest.approx(max(0, 2 * mean - high))
     lines = sorted(map(json.loads, log.read_text().splitlines()), key=lambda line: line["index"])
     assert [line["index"] for line in lines] == list(range(120))
     parts = [[line["intended_ms"] - part[0]["intended_ms"] for line in part] for part in (lines[:40], lines[40:80], lines[80:])]
