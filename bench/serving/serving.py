@@ -3,7 +3,7 @@
 
     bench/serving/serving.py --model DIR [--pairs FILE.jsonl] --out docs/benchmarks/serving.json
 
-Six parts, about a quarter of an hour on a quiet machine; --only PART runs one of them:
+Six parts, about half an hour on a quiet machine; --only PART runs one of them:
 
 throughput  requests of 100 documents, 4 and 16 in flight, over HTTP and gRPC, in rounds interleaved with `rerankd rank`, a new server
             process in each. Client and server share the cores, so the ratio is of pairs per CPU-second (of rank without its

@@ -7,10 +7,8 @@ namespace {
 
 constexpr const char* kExposed =
     "x-request-id, x-model, x-queue-time, x-tokenization-time, x-inference-time, x-total-time, "
-    "x-compute-time, "
-    "x-compute-type, x-compute-characters, x-compute-tokens, x-truncated-documents, server-timing, "
-    "retry-after, "
-    "inference-header-content-length";
+    "x-compute-time, x-compute-type, x-compute-characters, x-compute-tokens, x-truncated-documents, "
+    "server-timing, retry-after, inference-header-content-length";
 
 // Types that a page of another origin could send without asking are not among them.
 bool IsJsonOrBinary(std::string_view content_type) {
